@@ -1,0 +1,49 @@
+"""The extensions of wsx and the one table of Cython directives.
+
+WSX_DEBUG_BUILD=1 compiles with bounds checks and line tracing (coverage of the compiled modules);
+WSX_SANITIZE=address,undefined compiles with those sanitizers.
+"""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+DEBUG = os.environ.get("WSX_DEBUG_BUILD") == "1"
+SANITIZE = os.environ.get("WSX_SANITIZE", "")
+
+DIRECTIVES = {
+    "language_level": "3",
+    "binding": True,
+    "embedsignature": True,
+    "auto_pickle": False,
+    "freethreading_compatible": False,
+    "boundscheck": DEBUG,
+    "wraparound": False,
+    "initializedcheck": DEBUG,
+    "cdivision": not DEBUG,
+    "linetrace": DEBUG,
+}
+
+
+def extensions() -> list[Extension]:
+    """One extension for each .pyx below wsx/, named by its path."""
+    flags = [] if os.name == "nt" else ["-O0" if SANITIZE else "-O1" if DEBUG else "-O3", "-fvisibility=hidden"]
+    sanitizers = [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"] if SANITIZE else []
+    macros = [("CYTHON_TRACE_NOGIL", "1")] if DEBUG else []
+    return [
+        Extension(
+            ".".join(path.with_suffix("").parts),
+            [path.as_posix()],
+            include_dirs=["wsx"],
+            depends=[header.as_posix() for header in sorted(Path("wsx").glob("*.h"))],
+            extra_compile_args=flags + sanitizers,
+            extra_link_args=sanitizers,
+            define_macros=macros,
+        )
+        for path in sorted(Path("wsx").rglob("*.pyx"))
+    ]
+
+
+setup(ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES, gdb_debug=False, build_dir="build"))

@@ -1,0 +1,4 @@
+"""wsx: a WebSocket client for trading systems."""
+
+__version__ = "0.1.0"
+__all__ = ["__version__"]
