@@ -1,0 +1,39 @@
+# Where messages wait, and the fast lane of `async for`.
+
+from cpython.object cimport PyObject
+from libc.stddef cimport size_t
+
+from wsx._assembler cimport MessageReceiver
+from wsx._message cimport Message
+from wsx._telemetry cimport Telemetry
+
+
+cdef class Inbox(MessageReceiver):
+    cdef readonly size_t max_messages
+    cdef readonly size_t max_bytes
+    cdef readonly bint full              # from reaching a limit until both are half free again
+    cdef readonly object error           # why it ended, or None
+    cdef readonly bint ended
+    cdef object _owner                   # on_inbox_full(), on_inbox_drained(), on_callback_error(error, message)
+    cdef object _callback                # or None: messages wait to be read
+    cdef bint _started                   # the callback may be called
+    cdef Telemetry _telemetry
+    cdef object _waiter                  # future of the one reader that waits, or None
+    cdef PyObject** _ring                # owned references
+    cdef size_t _capacity                # a power of two
+    cdef size_t _head
+    cdef size_t _count
+    cdef size_t _bytes
+    cdef int _call(self, Message message) except -1
+    cdef int _push(self, Message message) except -1
+    cdef Message _pop(self)
+    cdef int _resize(self, size_t capacity) except -1
+    cdef void _wake(self)
+    cdef void _gauge(self) noexcept
+    cdef object _wait(self)
+
+
+cdef class MessageIterator:
+    cdef Inbox _inbox
+    cdef object _waiting                 # what the waiting reader yields from, or None
+    cdef int _step(self, object value, PyObject** result) except -1

@@ -1,0 +1,233 @@
+"""Where messages wait, and the fast lane of `async for`.
+
+`Inbox` is one client's: it outlives connections. With a callback it hands each message over inline, in the read path;
+without one it keeps them in a ring, bounded in messages and bytes, for one reader.
+`MessageIterator` gives a waiting message back from its `am_send` slot: no task switch, no exception per message.
+Not here: what a full inbox means for the connection (client.py).
+"""
+
+cimport cython
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_INCREF
+
+from asyncio import get_running_loop as _get_running_loop
+
+cdef extern from *:
+    """
+    /* A static type has no Python spelling for am_send; _step is what it is about. */
+    static void wsx_set_am_send(PyTypeObject *type, sendfunc function)
+    {
+        type->tp_as_async->am_send = function;
+        type->tp_flags |= 1UL << 21; /* Py_TPFLAGS_HAVE_AM_SEND: private name, fixed by the stable ABI */
+    }
+    """
+    ctypedef enum PySendResult:
+        PYGEN_RETURN
+        PYGEN_ERROR
+        PYGEN_NEXT
+    ctypedef PySendResult (*sendfunc)(PyObject* self, PyObject* value, PyObject** result) except PYGEN_ERROR
+    void wsx_set_am_send(PyTypeObject* type, sendfunc function)
+    PySendResult PyIter_Send(PyObject* iterator, PyObject* value, PyObject** result) except PYGEN_ERROR
+    object PyObject_CallOneArg(object function, object argument)
+    void Py_DECREF_pointer "Py_DECREF"(PyObject* pointer)
+
+cdef enum:
+    SMALLEST_RING = 64                   # messages
+
+
+cdef class Inbox(MessageReceiver):
+    """One client's messages between the socket and their reader.
+
+    owner: hears `on_inbox_full()`, `on_inbox_drained()` and `on_callback_error(error, message)`.
+    callback: called with each message once `start()` was called; None: messages wait to be read.
+    A limit may be passed by what one read of the socket still brings after `on_inbox_full()`.
+    """
+
+    def __cinit__(self, owner, Telemetry telemetry not None, *, callback=None, size_t max_messages=65536,
+                  size_t max_bytes=16 << 20):
+        self._owner = owner
+        self._telemetry = telemetry
+        self._callback = callback
+        self.max_messages = max_messages
+        self.max_bytes = max_bytes
+
+    def __dealloc__(self):
+        cdef size_t i
+        for i in range(self._count):
+            Py_DECREF_pointer(self._ring[(self._head + i) & (self._capacity - 1)])
+        PyMem_Free(self._ring)
+
+    def __len__(self):
+        return self._count
+
+    def start(self):
+        """Let the callback run: first over what has waited, then inline."""
+        while self._callback is not None and self._count:
+            self._call(self._pop())
+        self._started = True
+
+    def end(self, error=None):
+        """Nothing more comes. What waits can still be read; then reading raises `error`, or ends."""
+        if not self.ended:
+            self.ended = True
+            self.error = error
+            self._wake()
+
+    @property
+    def has_callback(self):
+        return self._callback is not None
+
+    cdef int receive(self, Message message) except -1:
+        if self._started and self._callback is not None:
+            return self._call(message)
+        return self._push(message)
+
+    cdef int _call(self, Message message) except -1:
+        """Run the callback; what it raises is the owner's business, save what ends the process."""
+        try:
+            PyObject_CallOneArg(self._callback, message)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self._owner.on_callback_error(error, message)
+        return 0
+
+    cdef int _push(self, Message message) except -1:
+        if self._count == self._capacity:
+            self._resize(max(<size_t>SMALLEST_RING, 2 * self._capacity))
+        Py_INCREF(message)
+        self._ring[(self._head + self._count) & (self._capacity - 1)] = <PyObject*>message
+        self._count += 1
+        self._bytes += len(message.data)
+        self._gauge()
+        if self._waiter is not None:
+            self._wake()
+        if not self.full and (self._count >= self.max_messages or self._bytes >= self.max_bytes):
+            self.full = True
+            self._owner.on_inbox_full()
+        return 0
+
+    cdef Message _pop(self):
+        """The oldest message; there is one."""
+        cdef PyObject* first = self._ring[self._head]
+        message = <Message>first
+        Py_DECREF_pointer(first)
+        self._head = (self._head + 1) & (self._capacity - 1)
+        self._count -= 1
+        self._bytes -= len(message.data)
+        self._gauge()
+        if not self._count and self._capacity > 16 * SMALLEST_RING:
+            self._resize(SMALLEST_RING)
+        if self.full and 2 * self._count <= self.max_messages and 2 * self._bytes <= self.max_bytes:
+            self.full = False
+            self._owner.on_inbox_drained()
+        return message
+
+    cdef int _resize(self, size_t capacity) except -1:
+        """Move to a ring of another size, a power of two that holds what waits."""
+        cdef PyObject** ring = <PyObject**>PyMem_Realloc(NULL, capacity * sizeof(PyObject*))
+        cdef size_t i
+        if ring == NULL:
+            raise MemoryError
+        for i in range(self._count):
+            ring[i] = self._ring[(self._head + i) & (self._capacity - 1)]
+        PyMem_Free(self._ring)
+        self._ring = ring
+        self._capacity = capacity
+        self._head = 0
+        return 0
+
+    cdef void _gauge(self) noexcept:
+        """Write the depths where telemetry readers find them."""
+        counters = self._telemetry.counters
+        counters.inbox_messages = self._count
+        counters.inbox_bytes = self._bytes
+        if self._count > counters.inbox_messages_peak:
+            counters.inbox_messages_peak = self._count
+        if self._bytes > counters.inbox_bytes_peak:
+            counters.inbox_bytes_peak = self._bytes
+
+    cdef void _wake(self):
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    cdef object _wait(self):
+        """A future that the next message, or the end, fulfils."""
+        if self._waiter is not None and not self._waiter.done():
+            raise RuntimeError("another task is already reading this client's messages; one reader at a time")
+        self._waiter = _get_running_loop().create_future()
+        return self._waiter.__await__()
+
+
+@cython.final
+cdef class MessageIterator:
+    """Messages one after another; also the awaitable of each step, so that a step allocates nothing."""
+
+    def __cinit__(self, Inbox inbox not None):
+        self._inbox = inbox
+
+    def __aiter__(self):
+        return self
+
+    def __anext__(self):
+        return self
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.send(None)
+
+    def send(self, value):
+        """One step as a coroutine makes it: yields what to wait for, or raises StopIteration(message)."""
+        cdef PyObject* result = NULL
+        cdef int status = self._step(value, &result)
+        outcome = <object>result
+        Py_DECREF_pointer(result)
+        if status == PYGEN_RETURN:
+            raise StopIteration(outcome)
+        return outcome
+
+    def throw(self, error, value=None, traceback=None):
+        """Cancelled while waiting: the waiting future is given up, no message is lost."""
+        self.close()
+        raise error if value is None else value
+
+    def close(self):
+        """Give up waiting."""
+        self._waiting = None
+        waiter, self._inbox._waiter = self._inbox._waiter, None
+        if waiter is not None:
+            waiter.cancel()
+
+    cdef int _step(self, object value, PyObject** result) except -1:
+        """A message (PYGEN_RETURN), what to wait for (PYGEN_NEXT), or the end as an exception."""
+        cdef Inbox inbox = self._inbox
+        cdef object waiting
+        while True:
+            if self._waiting is not None:
+                waiting = self._waiting
+                if PyIter_Send(<PyObject*>waiting, <PyObject*>value, result) == PYGEN_NEXT:
+                    return PYGEN_NEXT
+                Py_DECREF_pointer(result[0])
+                self._waiting = None
+            if inbox._count:
+                message = inbox._pop()
+                Py_INCREF(message)
+                result[0] = <PyObject*>message
+                return PYGEN_RETURN
+            if inbox.ended:
+                raise StopAsyncIteration if inbox.error is None else inbox.error
+            self._waiting = inbox._wait()
+
+
+cdef PySendResult _am_send(PyObject* self, PyObject* value, PyObject** result) except PYGEN_ERROR:
+    return <PySendResult>(<MessageIterator>self)._step(<object>value, result)
+
+
+wsx_set_am_send(<PyTypeObject*>MessageIterator, _am_send)

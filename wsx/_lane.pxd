@@ -1,0 +1,20 @@
+# The part of a client that runs once per message.
+
+from wsx._inbox cimport Inbox, MessageIterator
+from wsx._ratelimit cimport TokenBucket
+from wsx._telemetry cimport Telemetry
+from wsx._writer cimport FrameWriter
+
+
+cdef class Lane:
+    cdef FrameWriter _writer             # None while no connection is open for user traffic
+    cdef Inbox _inbox
+    cdef MessageIterator _messages
+    cdef TokenBucket _bucket             # or None: no limit
+    cdef Telemetry _telemetry
+    cdef Py_ssize_t _write_limit         # bytes
+    cdef unsigned long _thread
+    cdef object __weakref__
+    cdef int _check_thread(self) except -1
+    cdef int _write(self, object data, object text, Py_ssize_t cost, bint paid) except -1
+    cdef int _admit(self, Py_ssize_t size, Py_ssize_t cost, bint paid) except -1

@@ -1,0 +1,113 @@
+"""The part of a client that runs once per message: sending without waiting, and reading in order.
+
+`Lane` holds what the hot path needs as C fields; `Client` (client.py) is its Python half and says who may pass.
+Not here: opening, closing, waiting, reconnection, events.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.pythread cimport PyThread_get_thread_ident
+from libc.stdint cimport uint8_t
+from libc.string cimport memset
+
+from wsx._frame cimport BINARY, TEXT
+
+from wsx.errors import Backpressure, RateLimited, WrongThread
+
+cdef extern from "_mask.h":
+    ctypedef struct wsx_utf8_state:
+        uint8_t needed
+    int wsx_utf8_feed(wsx_utf8_state* state, const uint8_t* data, size_t size) nogil
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+
+
+cdef class Lane:
+    """The compiled half of a client. One loop, one thread."""
+
+    def __cinit__(self, *args, **kwargs):
+        self._thread = PyThread_get_thread_ident()
+
+    def __aiter__(self):
+        """The client's messages, in order, until it is closed."""
+        self._check_thread()
+        return self._messages
+
+    def send_nowait(self, data, *, text=None, Py_ssize_t cost=1):
+        """Send a message now, or say why not: it never waits and never drops.
+
+        data: str is sent as text, bytes-like as binary; `text=True` sends bytes (checked to be UTF-8) as text.
+        cost: tokens to take from the rate limit. Returns when the bytes are with the kernel or in the write buffer.
+        Raises RateLimited(retry_after), Backpressure(buffered), NotConnected, ConnectionClosed; TypeError, ValueError.
+        """
+        self._write(data, text, cost, False)
+
+    cdef int _check_thread(self) except -1:
+        if PyThread_get_thread_ident() != self._thread:
+            raise WrongThread
+        return 0
+
+    cdef int _write(self, object data, object text, Py_ssize_t cost, bint paid) except -1:
+        """Check, admit and write one message. paid: its tokens were taken already."""
+        cdef Py_buffer view
+        cdef const char* payload
+        cdef Py_ssize_t size
+        self._check_thread()
+        if self._writer is None:
+            self._refuse()
+        if isinstance(data, str):
+            payload = PyUnicode_AsUTF8AndSize(data, &size)
+            self._admit(size, cost, paid)
+            return self._writer.write_frame(BINARY if text is False else TEXT, True, <const uint8_t*>payload, size)
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            if text:
+                _check_utf8(<const uint8_t*>view.buf, view.len)
+            self._admit(view.len, cost, paid)
+            return self._writer.write_frame(TEXT if text else BINARY, True, <const uint8_t*>view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef int _admit(self, Py_ssize_t size, Py_ssize_t cost, bint paid) except -1:
+        """Is there room in the write buffer, and are there tokens? Room first: a refusal takes no tokens."""
+        cdef Py_ssize_t buffered = self._writer.buffered_bytes()
+        if buffered and buffered + size > self._write_limit:
+            self._telemetry.counters.sends_backpressured += 1
+            raise Backpressure(buffered)
+        if self._bucket is not None and not paid:
+            wait_ns = self._bucket.take_now(cost)
+            if wait_ns:
+                self._telemetry.counters.sends_rate_limited += 1
+                raise RateLimited(wait_ns / 1e9)
+        return 0
+
+    def _write_paid(self, data, text):
+        """`send_nowait` for a sender that has waited for its tokens."""
+        self._write(data, text, 0, True)
+
+    def _refuse(self):
+        """Raise why nothing can be sent now; the client knows."""
+        raise NotImplementedError
+
+    @property
+    def _hot(self):
+        """(writer, inbox, bucket, telemetry, write_limit): what the compiled half works with."""
+        return self._writer, self._inbox, self._bucket, self._telemetry, self._write_limit
+
+    def _attach(self, Inbox inbox not None, TokenBucket bucket, Telemetry telemetry not None, Py_ssize_t write_limit):
+        """What a client keeps for its whole life."""
+        self._inbox, self._bucket, self._telemetry, self._write_limit = inbox, bucket, telemetry, write_limit
+        self._messages = MessageIterator(inbox)
+
+    def _open_lane(self, FrameWriter writer):
+        """Let user traffic flow to this writer; None: to nobody."""
+        self._writer = writer
+
+
+cdef int _check_utf8(const uint8_t* data, size_t size) except -1:
+    cdef wsx_utf8_state state
+    memset(&state, 0, sizeof(state))
+    if not wsx_utf8_feed(&state, data, size) or state.needed:
+        raise ValueError("text=True needs valid UTF-8 (RFC 6455 8.1); send other bytes as binary")
+    return 0

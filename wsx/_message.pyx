@@ -1,0 +1,62 @@
+"""One received message. It owns its bytes: valid for as long as you hold it.
+
+Not tracked by the garbage collector (it can hold no cycle) and taken from a freelist, because one is made per message.
+Not here: how it came about (_assembler.pyx), where it waits (_inbox.pyx).
+"""
+
+cimport cython
+from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+
+from wsx._frame cimport BINARY, TEXT
+
+from orjson import loads as _loads
+
+
+@cython.final
+@cython.freelist(512)
+@cython.no_gc
+cdef class Message:
+    """A text or binary message (RFC 6455 5.6).
+
+    data: the payload, copied once from the socket's buffer. opcode: 1 text, 2 binary.
+    received_ns: monotonic time at which its read was handed over. epoch: number of the connection, from 1.
+    gap: what was missed just before this message, or None. last_in_batch: nothing more had been read at that time.
+    Supports the buffer protocol, `len()` and `bytes()`.
+    """
+
+    def __cinit__(self, bytes data not None=b"", *, bint text=True):
+        self.data = data
+        self.opcode = TEXT if text else BINARY
+        self.last_in_batch = True
+
+    @property
+    def text(self):
+        """The payload as str. UnicodeDecodeError for a binary message that is not UTF-8."""
+        return PyUnicode_DecodeUTF8(PyBytes_AS_STRING(self.data), PyBytes_GET_SIZE(self.data), NULL)
+
+    def json(self):
+        """The payload parsed by orjson; parsed anew at each call. ValueError where it is not JSON."""
+        return _loads(self.data)
+
+    def __len__(self):
+        return PyBytes_GET_SIZE(self.data)
+
+    def __bytes__(self):
+        return self.data
+
+    def __getbuffer__(self, Py_buffer* view, int flags):
+        PyBuffer_FillInfo(view, self, PyBytes_AS_STRING(self.data), PyBytes_GET_SIZE(self.data), True, flags)
+
+    def __repr__(self):
+        kind = "text" if self.opcode == TEXT else "binary"
+        return f"<Message {kind}, {len(self.data)} bytes, epoch {self.epoch}>"
+
+
+cdef Message new_message(uint8_t opcode, const uint8_t* data, size_t size):
+    """A message that holds a copy of `size` bytes at `data`."""
+    cdef Message message = Message.__new__(Message)
+    message.data = PyBytes_FromStringAndSize(<const char*>data, size)
+    message.opcode = opcode
+    return message

@@ -1,0 +1,70 @@
+"""picows' frames into a FrameSink, and a FrameWriter's bytes into picows' transport.
+
+picows splits the stream, reads and writes; every rule above that is wsx's own. Uses picows' C layout, which is why its
+version is pinned. Not here: opening and closing (picows.py).
+"""
+
+cimport cython
+from picows.picows cimport WSFrame
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t
+
+
+@cython.final
+cdef class Listener(WSListener):
+    """Gives each frame to the sink. `owner` hears of the socket: writable or not, gone, or out of memory."""
+
+    def __init__(self, FrameSink sink not None, owner):
+        self._sink = sink
+        self._owner = owner
+
+    cpdef on_ws_connected(self, WSTransport transport):
+        # Every frame is written by wsx: with this flag up, picows writes none of its own (its mask keys are guessable).
+        transport.is_close_frame_sent = True
+
+    cpdef on_ws_frame(self, WSTransport transport, WSFrame frame):
+        try:
+            self._sink.feed_frame(
+                <uint8_t>frame.msg_type, frame.fin, frame.rsv1 << 2 | frame.rsv2 << 1 | frame.rsv3,
+                <const uint8_t*>frame.payload_ptr, <size_t>frame.payload_size, frame.last_in_buffer)
+        except Exception as error:
+            self._owner.on_broken(error)
+
+    cpdef on_ws_disconnected(self, WSTransport transport):
+        self._owner.on_disconnected()
+
+    cpdef pause_writing(self):
+        self._owner.on_writing_paused()
+
+    cpdef resume_writing(self):
+        self._owner.on_writing_resumed()
+
+
+@cython.final
+cdef class PicowsWriter(FrameWriter):
+    """Writes through picows' fast path: straight to the socket when nothing is queued."""
+
+    def attach(self, WSTransport transport not None, underlying):
+        """Begin to write to an upgraded connection. `underlying`: its asyncio transport."""
+        self._transport = transport
+        self._is_closing = underlying.is_closing
+        self._write_buffer_size = underlying.get_write_buffer_size
+
+    def detach(self):
+        """Write nothing more: the descriptor's number may soon belong to another socket."""
+        self._transport = None
+
+    cdef int write_bytes(self, const uint8_t* data, size_t size) except -1:
+        cdef Py_ssize_t buffered
+        if self._transport is None or self._transport.is_disconnected or self._is_closing():
+            raise ConnectionResetError("the connection is closed")
+        self._transport._fast_write(<char*>data, size)
+        buffered = self._write_buffer_size()
+        self._telemetry.counters.write_buffered_bytes = buffered
+        if buffered > <Py_ssize_t>self._telemetry.counters.write_buffered_bytes_peak:
+            self._telemetry.counters.write_buffered_bytes_peak = buffered
+        return 0
+
+    cdef Py_ssize_t buffered_bytes(self) except -1:
+        return self._write_buffer_size() if self._transport is not None else 0
