@@ -15,6 +15,7 @@ class Secret:
     """
 
     __slots__ = ("__value",)
+    __value: str
 
     def __init__(self, value: str) -> None:
         if not isinstance(value, str):
