@@ -1,0 +1,259 @@
+"""What can be set about a connection: one frozen `Config`, checked on construction.
+
+Durations are seconds, sizes are bytes. A wrong type is a `TypeError`, a wrong value a `ValueError`; both name the field.
+Each field works: what a later version adds is unknown here.
+Not here: the URL (endpoint.py), the rules for header fields (headers.py).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from ssl import SSLContext
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from wsx.endpoint import Endpoint, parse_url
+from wsx.headers import CheckedHeaders, HeaderPairs, carries_credentials, checked_headers, is_token
+
+if TYPE_CHECKING:
+    from wsx._ratelimit import TokenBucket
+
+__all__ = ["Config", "Endpoint", "SocketOptions", "make_config", "parse_url"]
+
+_MIB = 1024 * 1024
+_SHORTEST, _LONGEST = 0.001, 86_400.0  # seconds: above zero also in milliseconds; a day in nanoseconds fits anywhere
+_LARGEST = 2**31 - 1  # bytes, messages, fragments: what a socket option and a C int can hold
+
+# ---- one check a kind of value: (field, value) -> the value to keep -------------------------------------------------
+
+_Check: TypeAlias = Callable[[str, Any], Any]
+
+
+def _wrong_type(name: str, allowed: str, value: object) -> TypeError:
+    return TypeError(f"{name} must be {allowed}, not {type(value).__name__}")
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong_type(name, "True or False", value)
+    return value
+
+
+def _seconds(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong_type(name, "a number of seconds", value)
+    if not _SHORTEST <= value <= _LONGEST:  # also false for NaN
+        raise ValueError(f"{name} must be from {_SHORTEST:g} to {_LONGEST:g} seconds, not {value!r}")
+    return value
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _wrong_type(name, "an int", value)
+    if not 1 <= value <= _LARGEST:
+        raise ValueError(f"{name} must be from 1 to {_LARGEST}, not {_short(value)}")
+    return value
+
+
+def _short(value: int) -> str:
+    return str(value) if abs(value) < 10**20 else "a number of more than 20 digits"
+
+
+def _optional(check: _Check) -> _Check:
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def _instance(kind: type) -> _Check:
+    def check(name: str, value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise _wrong_type(name, f"a {kind.__name__}", value)
+        return value
+
+    return check
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise _wrong_type(name, "a str", value)
+    if not value or not value.isprintable():
+        raise ValueError(f"{name} must not be empty or hold control characters, not {value!r}")
+    return value
+
+
+def _headers(name: str, value: Any) -> Any:
+    return value if callable(value) else checked_headers(value)
+
+
+def _subprotocols(name: str, value: Any) -> tuple[str, ...]:
+    """RFC 6455 4.1: tokens, each once."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise _wrong_type(name, "a list of str", value)
+    offered = tuple(value)
+    for item in offered:
+        if not isinstance(item, str):
+            raise _wrong_type(f"each of {name}", "a str", item)
+        if not is_token(item):
+            raise ValueError(f"each of {name} must be an HTTP token (letters, digits, '-', '.', ...), not {item!r}")
+    if len(set(offered)) != len(offered):
+        raise ValueError(f"{name} must differ from each other: {offered!r}")
+    return offered
+
+
+def _source_address(name: str, value: Any) -> tuple[str, int]:
+    host, port = value if isinstance(value, tuple) and len(value) == 2 else (value, 0)
+    if not isinstance(host, str) or isinstance(port, bool) or not isinstance(port, int):
+        raise _wrong_type(name, "a host or a tuple of host and port", value)
+    if not 0 <= port <= 65535:
+        raise ValueError(f"{name} must have a port from 0 (any) to 65535, not {_short(port)}")
+    return _text(name, host), port
+
+
+def _policy(name: str, value: Any) -> str:
+    if value not in ("pause", "disconnect"):
+        raise ValueError(f"{name} must be 'pause' or 'disconnect', not {value!r}")
+    return str(value)
+
+
+def _reconnect(name: str, value: Any) -> bool:
+    if _flag(name, value):
+        raise ValueError(f"{name}=True: this version does not reconnect; leave {name} out and call connect() again")
+    return False
+
+
+def _rate_limit(name: str, value: Any) -> Any:
+    from wsx._ratelimit import TokenBucket  # only those who use one pay for the import
+
+    return _instance(TokenBucket)(name, value)
+
+
+def _check_fields(settings: object, checks: Mapping[str, _Check]) -> None:
+    for name, check in checks.items():
+        object.__setattr__(settings, name, check(name, getattr(settings, name)))
+
+
+# ---- the settings ---------------------------------------------------------------------------------------------------
+
+_SOCKET_CHECKS: dict[str, _Check] = {
+    "nodelay": _flag,
+    "quickack": _flag,
+    "keepalive": _flag,
+    "user_timeout": _optional(_seconds),
+    "receive_buffer": _optional(_count),
+    "send_buffer": _optional(_count),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketOptions:
+    """What is set on the socket, each where the system has it; None leaves the system's own value.
+
+    user_timeout: TCP_USER_TIMEOUT, seconds that written bytes may stay unacknowledged.
+    receive_buffer, send_buffer: SO_RCVBUF and SO_SNDBUF, bytes.
+    """
+
+    nodelay: bool = True
+    quickack: bool = True
+    keepalive: bool = True
+    user_timeout: float | None = None
+    receive_buffer: int | None = None
+    send_buffer: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_fields(self, _SOCKET_CHECKS)
+
+
+_CHECKS: dict[str, _Check] = {
+    "headers": _headers,
+    "subprotocols": _subprotocols,
+    "ssl": _optional(_instance(SSLContext)),
+    "server_hostname": _optional(_text),
+    "source_address": _optional(_source_address),
+    "socket_options": _instance(SocketOptions),
+    "connect_timeout": _seconds,
+    "close_timeout": _seconds,
+    "ping_interval": _optional(_seconds),
+    "ping_timeout": _seconds,
+    "max_message_size": _count,
+    "max_fragments": _count,
+    "write_limit": _count,
+    "inbox_messages": _count,
+    "inbox_bytes": _count,
+    "inbox_policy": _policy,
+    "max_pause": _seconds,
+    "reconnect": _reconnect,
+    "rate_limit": _optional(_rate_limit),
+    "name": _optional(_text),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that can be set about a client.
+
+    headers: added to the upgrade request, order and case kept; a callable is called on every attempt (signed
+    handshakes) and its result checked then. ssl: None for verified TLS with the system's roots. source_address: kept
+    as a tuple of host and port. connect_timeout: one deadline over DNS, TCP, TLS and upgrade. ping_interval: None
+    turns the heartbeat off. inbox_policy: "pause" stops reading while the inbox is full, for at most max_pause;
+    "disconnect" does not wait. name: the client's name in logs and errors.
+    """
+
+    headers: HeaderPairs | Callable[[], HeaderPairs] = field(default=(), repr=False)
+    subprotocols: Iterable[str] = ()
+    ssl: SSLContext | None = None
+    server_hostname: str | None = None
+    source_address: tuple[str, int] | str | None = None
+    socket_options: SocketOptions = SocketOptions()
+    connect_timeout: float = 10
+    close_timeout: float = 2
+    ping_interval: float | None = 10
+    ping_timeout: float = 5
+    max_message_size: int = 16 * _MIB
+    max_fragments: int = 1024
+    write_limit: int = 1 * _MIB
+    inbox_messages: int = 65536
+    inbox_bytes: int = 16 * _MIB
+    inbox_policy: Literal["pause", "disconnect"] = "pause"
+    max_pause: float = 5
+    reconnect: bool = False
+    rate_limit: "TokenBucket | None" = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_fields(self, _CHECKS)
+
+    def resolve_headers(self) -> CheckedHeaders:
+        """The header fields for one attempt. Raises as `checked_headers` does if a callable gave wrong ones."""
+        return checked_headers(self.headers() if callable(self.headers) else self.headers)
+
+    def check_endpoint(self, endpoint: Endpoint, headers: CheckedHeaders) -> None:
+        """Raise ValueError where `endpoint` and the settings exclude each other. headers: those of this attempt."""
+        if endpoint.secure:
+            return
+        for name in ("ssl", "server_hostname"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} is set, but ws:// has no TLS; use wss:// or leave {name} out")
+        if carries_credentials(headers) and not endpoint.is_loopback:
+            raise ValueError(
+                "headers hold credentials, and ws:// would send them in clear; use wss:// (ws:// is allowed on loopback)"
+            )
+
+
+_FIELDS = tuple(item.name for item in fields(Config))
+
+
+def make_config(config: Config | None, overrides: Mapping[str, Any]) -> Config:
+    """`config` (None: the defaults) with some fields changed.
+
+    Raises TypeError for an unknown field, naming the nearest, and as `Config` does for a wrong one.
+    """
+    if config is not None and not isinstance(config, Config):
+        raise _wrong_type("config", "a Config or None", config)
+    for name in overrides:
+        if name not in _FIELDS:
+            raise TypeError(f"unknown field {name!r}{_nearest(name)}; Config has {', '.join(_FIELDS)}")
+    return replace(config or Config(), **overrides)
+
+
+def _nearest(name: str) -> str:
+    from difflib import get_close_matches  # slow to import, and only a mistake needs it
+
+    matches = get_close_matches(name, _FIELDS, n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
