@@ -41,7 +41,7 @@ def _seconds(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _wrong_type(name, "a number of seconds", value)
     if not _SHORTEST <= value <= _LONGEST:  # also false for NaN
-        raise ValueError(f"{name} must be from {_SHORTEST:g} to {_LONGEST:g} seconds, not {value!r}")
+        raise ValueError(f"{name} must be from {_SHORTEST:g} to {_LONGEST:g} seconds, not {_short(value)}")
     return value
 
 
@@ -53,8 +53,9 @@ def _count(name: str, value: Any) -> int:
     return value
 
 
-def _short(value: int) -> str:
-    return str(value) if abs(value) < 10**20 else "a number of more than 20 digits"
+def _short(value: float) -> str:
+    # Python refuses to write an int of more than 4300 digits.
+    return repr(value) if isinstance(value, float) or abs(value) < 10**20 else "a number of more than 20 digits"
 
 
 def _optional(check: _Check) -> _Check:
@@ -64,7 +65,7 @@ def _optional(check: _Check) -> _Check:
 def _instance(kind: type) -> _Check:
     def check(name: str, value: Any) -> Any:
         if not isinstance(value, kind):
-            raise _wrong_type(name, f"a {kind.__name__}", value)
+            raise _wrong_type(name, f"of type {kind.__name__}", value)
         return value
 
     return check
@@ -107,9 +108,11 @@ def _source_address(name: str, value: Any) -> tuple[str, int]:
 
 
 def _policy(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise _wrong_type(name, "'pause' or 'disconnect'", value)
     if value not in ("pause", "disconnect"):
         raise ValueError(f"{name} must be 'pause' or 'disconnect', not {value!r}")
-    return str(value)
+    return value
 
 
 def _reconnect(name: str, value: Any) -> bool:
