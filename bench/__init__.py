@@ -1,0 +1,1 @@
+"""Measurements of wsx beside other clients: `python -m bench` runs them, README.md says what they mean."""
