@@ -2,6 +2,7 @@
 
 WSX_DEBUG_BUILD=1 compiles with bounds checks and line tracing (coverage of the compiled modules);
 WSX_SANITIZE=address,undefined compiles with those sanitizers.
+Not here: metadata and the tools' configuration (pyproject.toml).
 """
 
 import os
@@ -46,4 +47,7 @@ def extensions() -> list[Extension]:
     ]
 
 
-setup(ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES, gdb_debug=False, build_dir="build"))
+# The coverage plugin reads the generated C beside its .pyx; any other build keeps it out of the package.
+C_FILES = None if DEBUG else "build"
+
+setup(ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES, build_dir=C_FILES))
