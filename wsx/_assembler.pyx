@@ -73,6 +73,10 @@ cdef class Assembler(FrameSink):
         finally:
             PyBuffer_Release(&view)
 
+    def fail(self, int close_code, str reason not None):
+        """Fail the stream for a reason found outside, by the transport's own parser say."""
+        self.feed_failure(close_code, reason)
+
     cdef int feed_bytes(self, const uint8_t* data, size_t size) except -1:
         if self._decoder is None:
             self._decoder = Decoder(server=self._server)

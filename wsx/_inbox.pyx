@@ -76,9 +76,17 @@ cdef class Inbox(MessageReceiver):
 
     @property
     def has_callback(self):
+        """Are messages handed over rather than kept?"""
         return self._callback is not None
 
+    @property
+    def waiting_bytes(self):
+        """Payload bytes that wait to be read."""
+        return self._bytes
+
     cdef int receive(self, Message message) except -1:
+        if self.ended:
+            return 0
         if self._started and self._callback is not None:
             return self._call(message)
         return self._push(message)

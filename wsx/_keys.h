@@ -22,9 +22,12 @@
 static uint8_t wsx_pool[WSX_POOL_BYTES];
 static size_t wsx_pool_used = WSX_POOL_BYTES;
 
+static unsigned long wsx_forks; /* forks between this process and the one that loaded the module */
+
 static void wsx_pool_drop(void)
 {
     wsx_pool_used = WSX_POOL_BYTES;
+    wsx_forks++;
 }
 
 static void wsx_pool_watch_forks(void)

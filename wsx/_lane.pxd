@@ -9,11 +9,12 @@ from wsx._writer cimport FrameWriter
 cdef class Lane:
     cdef FrameWriter _writer             # None while no connection is open for user traffic
     cdef Inbox _inbox
-    cdef MessageIterator _messages
+    cdef MessageIterator _iterator
     cdef TokenBucket _bucket             # or None: no limit
     cdef Telemetry _telemetry
     cdef Py_ssize_t _write_limit         # bytes
     cdef unsigned long _thread
+    cdef unsigned long _fork             # fork_generation() of the process that made it
     cdef object __weakref__
     cdef int _check_thread(self) except -1
     cdef int _write(self, object data, object text, Py_ssize_t cost, bint paid) except -1

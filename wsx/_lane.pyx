@@ -11,8 +11,9 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from wsx._frame cimport BINARY, TEXT
+from wsx._writer cimport fork_generation
 
-from wsx.errors import Backpressure, RateLimited, WrongThread
+from wsx.errors import Backpressure, NotConnected, RateLimited, WrongThread
 
 cdef extern from "_mask.h":
     ctypedef struct wsx_utf8_state:
@@ -28,11 +29,13 @@ cdef class Lane:
 
     def __cinit__(self, *args, **kwargs):
         self._thread = PyThread_get_thread_ident()
+        self._fork = fork_generation()
 
     def __aiter__(self):
         """The client's messages, in order, until it is closed."""
-        self._check_thread()
-        return self._messages
+        self._check_caller()
+        self._check_reader()
+        return self._iterator
 
     def send_nowait(self, data, *, text=None, Py_ssize_t cost=1):
         """Send a message now, or say why not: it never waits and never drops.
@@ -43,9 +46,15 @@ cdef class Lane:
         """
         self._write(data, text, cost, False)
 
+    def _check_caller(self):
+        """Raise where this is not the client's own thread and process."""
+        self._check_thread()
+
     cdef int _check_thread(self) except -1:
         if PyThread_get_thread_ident() != self._thread:
-            raise WrongThread
+            raise WrongThread("a client")
+        if fork_generation() != self._fork:
+            raise NotConnected("this process was forked after the client was made; the child opens its own client")
         return 0
 
     cdef int _write(self, object data, object text, Py_ssize_t cost, bint paid) except -1:
@@ -73,7 +82,7 @@ cdef class Lane:
         """Is there room in the write buffer, and are there tokens? Room first: a refusal takes no tokens."""
         cdef Py_ssize_t buffered = self._writer.buffered_bytes()
         if buffered and buffered + size > self._write_limit:
-            self._telemetry.counters.sends_backpressured += 1
+            self._telemetry.counters.sends_backpressured += not paid
             raise Backpressure(buffered)
         if self._bucket is not None and not paid:
             wait_ns = self._bucket.take_now(cost)
@@ -90,15 +99,14 @@ cdef class Lane:
         """Raise why nothing can be sent now; the client knows."""
         raise NotImplementedError
 
-    @property
-    def _hot(self):
-        """(writer, inbox, bucket, telemetry, write_limit): what the compiled half works with."""
-        return self._writer, self._inbox, self._bucket, self._telemetry, self._write_limit
+    def _check_reader(self):
+        """Raise where messages are not there to be read; the client knows."""
+        raise NotImplementedError
 
     def _attach(self, Inbox inbox not None, TokenBucket bucket, Telemetry telemetry not None, Py_ssize_t write_limit):
         """What a client keeps for its whole life."""
         self._inbox, self._bucket, self._telemetry, self._write_limit = inbox, bucket, telemetry, write_limit
-        self._messages = MessageIterator(inbox)
+        self._iterator = MessageIterator(inbox)
 
     def _open_lane(self, FrameWriter writer):
         """Let user traffic flow to this writer; None: to nobody."""

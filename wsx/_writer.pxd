@@ -16,3 +16,6 @@ cdef class FrameWriter:
     cdef Py_ssize_t buffered_bytes(self) except -1
     cdef int _reserve(self, size_t size) except -1
     cdef void _count(self, uint8_t opcode, bint fin, size_t size) noexcept
+
+
+cdef unsigned long fork_generation() noexcept

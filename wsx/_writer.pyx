@@ -18,11 +18,17 @@ from wsx._telemetry cimport Counters
 cdef extern from "_keys.h":
     void wsx_pool_watch_forks()
     int wsx_next_key(uint8_t* key)
+    unsigned long wsx_forks
 
 cdef enum:
     KEPT_BYTES = 65536                   # a larger scratch buffer is given back after the frame it was for
 
 wsx_pool_watch_forks()
+
+
+cdef unsigned long fork_generation() noexcept:
+    """How many forks lie between this process and the one that imported wsx."""
+    return wsx_forks
 
 
 def mask_key() -> bytes:

@@ -48,6 +48,12 @@ cdef class PicowsWriter(FrameWriter):
     def attach(self, WSTransport transport not None, underlying):
         """Begin to write to an upgraded connection. `underlying`: its asyncio transport."""
         self._transport = transport
+        if hasattr(underlying, "write_nocheck"):
+            # picows was given a muted transport during its handshake; from here on it writes to the real one.
+            transport._tr_write = underlying.write_nocheck
+            transport._is_aiofn_transport = True
+        else:
+            transport._tr_write = underlying.write
         self._is_closing = underlying.is_closing
         self._write_buffer_size = underlying.get_write_buffer_size
 

@@ -1,0 +1,127 @@
+"""Is the peer there? Pings with payloads of wsx's own, and one deadline for each.
+
+Only the PONG that repeats a payload counts, in time (RFC 6455 5.5.3). While reading is paused the heartbeat rests.
+A loop that was blocked by user code is told apart from a dead peer: the PONG may lie unread in the socket.
+Not here: what follows from a dead peer (connection.py, client.py).
+"""
+
+import asyncio
+import os
+import time
+from typing import Any, Protocol
+
+from wsx._telemetry import Telemetry
+from wsx.config import Config
+from wsx.errors import HeartbeatTimeout, NotConnected, WsxError
+
+_PING = 0x9
+_BLOCKED_SECONDS = 0.25  # a timer this late says that the loop did not run
+_MOST_PENDING = 64  # pings by hand that wait for their PONG at the same time
+
+
+class Line(Protocol):
+    """What a heartbeat needs of its connection."""
+
+    _owner: Any
+
+    def send_control(self, opcode: int, payload: bytes) -> None:
+        """Write a control frame."""
+
+    def abort(self, error: WsxError) -> None:
+        """The peer is dead."""
+
+
+class Heartbeat:
+    """Pings every `ping_interval`, expects each PONG within `ping_timeout` seconds."""
+
+    def __init__(self, line: Line, config: Config, telemetry: Telemetry, loop: asyncio.AbstractEventLoop) -> None:
+        self._line = line
+        self._config = config
+        self._telemetry = telemetry
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._sent_ns: dict[bytes, int] = {}  # payload -> when it was sent
+        self._waiting: dict[bytes, asyncio.Future[float]] = {}  # pings by hand
+        self._own: bytes | None = None  # the payload that the deadline is about
+
+    def start(self) -> None:
+        """Begin to watch."""
+        if self._config.ping_interval is not None:
+            self._plan(self._config.ping_interval, self._beat)
+
+    def pause(self) -> None:
+        """Reading was paused: a PONG could not be seen."""
+        self._cancel_timer()
+
+    def resume(self) -> None:
+        """Reading goes on: what was asked before counts from now."""
+        if self._own is not None:
+            self._plan(self._config.ping_timeout, self._judge)
+        else:
+            self.start()
+
+    def stop(self) -> None:
+        """The connection ends: whoever waits for a PONG is told."""
+        self._cancel_timer()
+        for waiter in self._waiting.values():
+            if not waiter.done():
+                waiter.set_exception(NotConnected("the connection ended before the PONG came"))
+
+    def ping(self) -> "asyncio.Future[float]":
+        """A ping by hand: the round trip in seconds, or NotConnected when the connection ends first."""
+        if len(self._waiting) >= _MOST_PENDING:
+            raise RuntimeError(f"{_MOST_PENDING} pings wait for their PONG already")
+        waiter: asyncio.Future[float] = self._loop.create_future()
+        payload = self._send()
+        self._waiting[payload] = waiter
+        waiter.add_done_callback(lambda _: self._forget(payload))
+        return waiter
+
+    def on_pong(self, payload: bytes) -> None:
+        """A PONG: the one that was asked for, or of no meaning."""
+        sent_ns = self._sent_ns.pop(payload, None)
+        if sent_ns is None:
+            self._telemetry.add("pongs_unmatched")
+            return
+        rtt_ns = time.monotonic_ns() - sent_ns
+        self._telemetry.record_rtt(rtt_ns)
+        waiter = self._waiting.get(payload)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(rtt_ns / 1e9)
+        if payload == self._own:
+            self._own = None
+            self._cancel_timer()
+            self._plan(max(self._config.ping_interval - rtt_ns / 1e9, 0), self._beat)  # type: ignore[operator]
+
+    def _send(self) -> bytes:
+        payload = os.urandom(8)
+        self._sent_ns[payload] = time.monotonic_ns()
+        self._line.send_control(_PING, payload)
+        return payload
+
+    def _forget(self, payload: bytes) -> None:
+        self._sent_ns.pop(payload, None)
+        self._waiting.pop(payload, None)
+
+    def _beat(self, late: float) -> None:
+        if late > _BLOCKED_SECONDS:
+            self._line._owner.on_loop_blocked(round(late * 1e9))
+        self._own = self._send()
+        self._plan(self._config.ping_timeout, self._judge)
+
+    def _judge(self, late: float) -> None:
+        """The deadline has passed. If this loop slept through it, the PONG may be there: look again."""
+        if late > _BLOCKED_SECONDS:
+            self._line._owner.on_loop_blocked(round(late * 1e9))
+            self._plan(self._config.ping_timeout, self._judge)
+            return
+        self._line.abort(HeartbeatTimeout(self._config.ping_timeout))
+
+    def _plan(self, delay: float, step: Any) -> None:
+        due = self._loop.time() + delay
+        self._timer = self._loop.call_at(due, lambda: step(self._loop.time() - due))
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,318 @@
+"""The default transport: HTTP/1.1 over TCP or TLS, opened under wsx's own rules, then run by picows.
+
+Resolving, connecting (happy eyeballs), TLS and the upgrade share one deadline, and each failure names its stage.
+wsx sends the request and judges the answer itself; picows is handed an open connection with a canonical 101 and from
+then on reads, splits and writes. What picows does not promise is settled here and in _listener.pyx.
+Not here: liveness, closing handshakes, anything about messages (connection.py).
+"""
+
+import asyncio
+import os
+import ssl
+import time
+from typing import Any
+
+import aiofastnet
+from aiohappyeyeballs import start_connection
+from picows.picows import WSProtocol
+
+from wsx._assembler import Assembler
+from wsx.errors import ConnectionFailed, Stage
+from wsx.events import OpeningTimes
+from wsx.transport._listener import Listener, PicowsWriter
+from wsx.transport.base import Opening, TransportOwner
+from wsx.transport.handshake import Response, ResponseReader, build_request, sec_websocket_accept
+from wsx.transport.resolver import resolve
+from wsx.transport.socket_options import apply_options
+from wsx.transport.tls import default_context, describe_failure
+
+_HAPPY_EYEBALLS_DELAY = 0.25  # seconds before the next address is tried beside the last (RFC 8305 5)
+_READ_BUFFER_BYTES = 32 * 1024  # picows doubles it under load
+_FRONT_BUFFER_BYTES = 4096
+
+
+async def dial(opening: Opening) -> "PicowsTransport":
+    """Open one connection. Reading is paused in what it returns.
+
+    Raises ConnectionFailed with its stage, HandshakeRejected, InvalidHandshake; cancelled or failed, it leaves no
+    socket behind.
+    """
+    progress = _Progress()
+    try:
+        async with asyncio.timeout_at(opening.deadline):
+            return await _open(opening, progress)
+    except TimeoutError as error:
+        limit = f"connect_timeout={opening.config.connect_timeout:g} s"
+        raise ConnectionFailed(progress.stage, f"no answer from {opening.endpoint.origin} within {limit}") from error
+
+
+async def _open(opening: Opening, progress: "_Progress") -> "PicowsTransport":
+    sock = await _connect(opening, progress)
+    progress.enter(Stage.TLS if opening.endpoint.secure else Stage.UPGRADE)
+    front = await _start_front(opening, sock, progress.stage)
+    try:
+        progress.enter(Stage.UPGRADE)
+        response = await front.upgrade()
+        progress.end()
+        return PicowsTransport(opening, front, response, progress.times)
+    except BaseException:
+        front.transport.abort()
+        raise
+
+
+# ---- opening, stage by stage ----------------------------------------------------------------------------------------
+
+
+class _Progress:
+    """Which stage an opening is in, and how long each took."""
+
+    def __init__(self) -> None:
+        self.stage = Stage.DNS
+        self._since_ns = time.monotonic_ns()
+        self._taken: dict[str, int] = {}
+
+    def enter(self, stage: Stage) -> None:
+        if stage is not self.stage:
+            self.end()
+            self.stage = stage
+
+    def end(self) -> None:
+        now_ns = time.monotonic_ns()
+        self._taken[f"{self.stage}_ns"] = now_ns - self._since_ns
+        self._since_ns = now_ns
+
+    @property
+    def times(self) -> OpeningTimes:
+        return OpeningTimes(**self._taken)
+
+
+async def _connect(opening: Opening, progress: _Progress) -> Any:
+    """A connected socket, over whichever address answers first."""
+    endpoint, source = opening.endpoint, opening.config.source_address
+    try:
+        remote = await resolve(endpoint.host, endpoint.port)
+        local = await resolve(*source, local=True) if isinstance(source, tuple) else None
+    except OSError as error:
+        raise ConnectionFailed(Stage.DNS, f"cannot resolve {endpoint.host!r}: {error.strerror or error}") from error
+    progress.enter(Stage.TCP)
+    try:
+        sock = await start_connection(
+            remote, local_addr_infos=local, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY  # type: ignore[arg-type]
+        )
+    except (OSError, RuntimeError) as error:
+        raise ConnectionFailed(Stage.TCP, f"cannot connect to {endpoint.origin}: {_in_words(error)}") from error
+    apply_options(sock, opening.config.socket_options)
+    return sock
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused; nothing listens on that port"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+async def _start_front(opening: Opening, sock: Any, stage: Stage) -> "_Front":
+    """The socket under the loop, with TLS where the endpoint asks for it."""
+    endpoint, config = opening.endpoint, opening.config
+    front = _Front(opening)
+    tls: dict[str, Any] = {}
+    if endpoint.secure:
+        tls = {"ssl": config.ssl or default_context(), "server_hostname": config.server_hostname or endpoint.host}
+        tls["ssl_handshake_timeout"] = config.connect_timeout + 1  # a net under the deadline that dial() holds
+        tls["ssl_shutdown_timeout"] = config.close_timeout
+    try:
+        await aiofastnet.create_connection(asyncio.get_running_loop(), lambda: front, sock=sock, **tls)
+    except (ssl.SSLError, OSError) as error:
+        raise ConnectionFailed(stage, describe_failure(error)) from error
+    return front
+
+
+class _Front(asyncio.BufferedProtocol):
+    """Holds the connection until the upgrade is through: sends the request, judges the answer."""
+
+    transport: Any
+
+    def __init__(self, opening: Opening) -> None:
+        nonce = os.urandom(16)
+        config = opening.config
+        self._deadline = opening.deadline
+        self._request = build_request(opening.endpoint, opening.headers, config.subprotocols, nonce=nonce)
+        self._reader = ResponseReader(nonce, config.subprotocols, now=time.time())
+        self._buffer = bytearray(_FRONT_BUFFER_BYTES)
+        self._answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._late = b""
+
+    async def upgrade(self) -> Response:
+        """Send the request and wait for a valid 101; what came behind it is in `leftover`."""
+        self.transport.write(self._request)
+        try:
+            response = await self._answer
+        except asyncio.CancelledError:
+            if self._reader.status is not None and asyncio.get_running_loop().time() >= self._deadline:
+                self._reader.eof()  # rejected, but the body never ended: say so rather than time out
+            raise
+        return Response(response.headers, response.subprotocol, response.leftover + self._late)
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = bytes(self._buffer[:nbytes])
+        if self._answer.done():
+            self._late += data  # TLS may hand over what it had decrypted before the pause
+            return
+        self._settle(lambda: self._reader.feed(data))
+
+    def eof_received(self) -> bool:
+        if not self._answer.done():
+            self._settle(self._reader.eof)
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self._answer.done():
+            self._settle(self._reader.eof)
+
+    def _settle(self, step: Any) -> None:
+        try:
+            response = step()
+        except Exception as error:
+            self._answer.set_exception(error)
+            return
+        if response is not None:
+            self.transport.pause_reading()
+            self._answer.set_result(response)
+
+
+# ---- open -----------------------------------------------------------------------------------------------------------
+
+
+class PicowsTransport:
+    """An upgraded connection, run by picows (`Transport` in base.py)."""
+
+    def __init__(self, opening: Opening, front: _Front, response: Response, times: OpeningTimes) -> None:
+        self.times = times
+        self.subprotocol = response.subprotocol
+        self.response_headers = response.headers
+        self.writer = PicowsWriter(opening.telemetry)
+        self._owner = opening.owner
+        self._underlying = front.transport
+        self._pending = response.leftover
+        self._paused = True
+        self._protocol = _hand_over(opening, self._underlying)
+        self.writer.attach(self._protocol.transport, self._underlying)
+        self._underlying.set_write_buffer_limits(high=0)  # every buffered byte is known, so that senders can wait
+        apply_options(self._underlying.get_extra_info("socket"), opening.config.socket_options)
+
+    def pause_reading(self) -> None:
+        if not self._paused and not self._underlying.is_closing():
+            self._paused = True
+            self._underlying.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._paused and not self._underlying.is_closing():
+            self._paused = False
+            pending, self._pending = self._pending, b""
+            _feed(self._protocol, pending)
+            if not self._paused and not self._underlying.is_closing():
+                self._underlying.resume_reading()
+
+    def discard_input(self) -> None:
+        self._pending = b""
+        if not self._underlying.is_closing():
+            self._underlying.set_protocol(_Discard(self._owner))
+            self._paused = False
+            self._underlying.resume_reading()
+
+    def close(self) -> None:
+        self.writer.detach()
+        self._underlying.close()
+
+    def abort(self) -> None:
+        self.writer.detach()
+        self._underlying.abort()
+
+    def get_extra_info(self, name: str) -> Any:
+        return self._underlying.get_extra_info(name)
+
+
+class _Discard(asyncio.BufferedProtocol):
+    """Reads and throws away until the end of the stream."""
+
+    _buffer = bytearray(65536)  # shared: nobody reads it
+
+    def __init__(self, owner: TransportOwner) -> None:
+        self._owner = owner
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._buffer
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._owner.on_disconnected()
+
+
+class _Quiet:
+    """The transport as picows sees it: its request is not sent, and closing is left to wsx."""
+
+    def __init__(self, underlying: Any) -> None:
+        self.get_write_buffer_size = underlying.get_write_buffer_size
+        self.get_extra_info = underlying.get_extra_info
+        self.write = self._swallow
+
+    def _swallow(self, data: bytes) -> None:
+        """picows' own upgrade request: wsx has sent its own."""
+
+    def close(self) -> None:
+        """A timer of picows' after its parser failed: wsx closes in its own time."""
+
+    abort = close
+
+
+class _ParserLog:
+    """picows' logger. Its texts can hold credentials and go nowhere; its parser's errors go to the assembler."""
+
+    def __init__(self, sink: Assembler) -> None:
+        self._sink = sink
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802, logging's name
+        return False
+
+    def debug(self, *args: Any) -> None:
+        """Nowhere."""
+
+    log = info = warning = debug
+
+    def error(self, message: str, *args: Any) -> None:
+        """The frame before the faulty one is delivered right after this call, so the failure waits for it."""
+        (close_code, reason), *_ = (*args, (1002, message))
+        asyncio.get_running_loop().call_soon(self._sink.fail, int(close_code), str(reason))
+
+    def exception(self, message: str, *args: Any) -> None:
+        self.error(message)
+
+
+def _hand_over(opening: Opening, underlying: Any) -> Any:
+    """Put picows on top of an upgraded connection: it asks, in vain, and gets the canonical answer."""
+    protocol = WSProtocol(
+        opening.endpoint.host_header, "/", True, lambda: Listener(opening.sink, opening.owner),
+        _ParserLog(opening.sink), False, None, False, None, None, None, False,
+        opening.config.max_message_size, None, _READ_BUFFER_BYTES,
+    )  # fmt: skip
+    protocol.connection_made(_Quiet(underlying))
+    key = protocol.transport.request.headers["Sec-WebSocket-Key"]
+    head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    _feed(protocol, f"{head}Sec-WebSocket-Accept: {sec_websocket_accept(key)}\r\n\r\n".encode())
+    underlying.set_protocol(protocol)
+    return protocol
+
+
+def _feed(protocol: Any, data: bytes) -> None:
+    """Give bytes to a BufferedProtocol as a transport would."""
+    while data:
+        buffer = protocol.get_buffer(-1)
+        size = min(len(buffer), len(data))
+        buffer[:size] = data[:size]
+        data = data[size:]
+        protocol.buffer_updated(size)
