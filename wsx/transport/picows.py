@@ -297,7 +297,7 @@ def _hand_over(opening: Opening, underlying: Any) -> Any:
     """Put picows on top of an upgraded connection: it asks, in vain, and gets the canonical answer."""
     protocol = WSProtocol(
         opening.endpoint.host_header, "/", True, lambda: Listener(opening.sink, opening.owner),
-        _ParserLog(opening.sink), False, None, False, None, None, None, False,
+        _ParserLog(opening.sink), False, None, False, None, None, 1, False,
         opening.config.max_message_size, None, _READ_BUFFER_BYTES,
     )  # fmt: skip
     protocol.connection_made(_Quiet(underlying))
