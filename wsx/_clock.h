@@ -38,12 +38,9 @@ static inline uint64_t wsx_monotonic_ns(void)
 
 static inline uint64_t wsx_monotonic_ns(void)
 {
-    static mach_timebase_info_data_t base = {0, 0}; /* nanoseconds per tick, as in Windows' case */
-    uint64_t ticks;
-    if (base.denom == 0) {
-        mach_timebase_info(&base);
-    }
-    ticks = mach_absolute_time();
+    mach_timebase_info_data_t base; /* nanoseconds per tick; the system library keeps it after the first call */
+    uint64_t ticks = mach_absolute_time();
+    mach_timebase_info(&base);
     return ticks / base.denom * base.numer + ticks % base.denom * base.numer / base.denom;
 }
 

@@ -1,6 +1,11 @@
-# Counters of one connection's owner, as one C struct that other extensions increment through `Telemetry.counters`.
+# Counters of one connection's owner, as one C struct that other extensions increment through `Telemetry.counters`,
+# and the histogram of latencies.
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+cimport cython
+from libc.stdint cimport uint32_t, uint64_t
+
+cdef extern from "_bits.h" nogil:
+    unsigned int highest_bit "wsx_highest_bit"(uint64_t word) noexcept
 
 
 cdef struct Counters:                    # every word is 8 bytes and 8-aligned; one writer
@@ -43,6 +48,60 @@ cdef struct Counters:                    # every word is 8 bytes and 8-aligned; 
     uint64_t last_rtt_ns
 
 
+cdef enum:
+    BUCKETS = 1024                       # 32 to each power of two: exact below 64 ns, open above 2**36 ns (68.7 s)
+
+
+cdef struct Latencies:                   # a histogram of nanoseconds; all zero when empty
+    uint64_t count
+    uint64_t min_ns
+    uint64_t max_ns
+    uint64_t[BUCKETS] buckets
+
+
+cdef inline Py_ssize_t _bucket(uint64_t latency_ns) noexcept nogil:
+    # the position of the highest bit, and the 5 bits that follow it
+    cdef unsigned int shift = highest_bit(latency_ns | 32) - 5
+    cdef uint64_t bucket = (<uint64_t>shift << 5) + (latency_ns >> shift)
+    return bucket if bucket < BUCKETS else BUCKETS - 1
+
+
+cdef inline void record_latency(Latencies* latencies, uint64_t latency_ns) noexcept nogil:
+    if latencies.count == 0 or latency_ns < latencies.min_ns:
+        latencies.min_ns = latency_ns
+    if latency_ns > latencies.max_ns:
+        latencies.max_ns = latency_ns
+    latencies.count += 1
+    latencies.buckets[_bucket(latency_ns)] += 1
+
+
+@cython.final
+cdef class Histogram:
+    cdef Latencies _latencies
+
+
+cdef struct Header:                      # the beginning of the block; layout version 1, byte order of the machine
+    char[8] magic                        # "WSXTELEM"
+    uint32_t version
+    uint32_t entry_bytes                 # of one Field
+    uint64_t size                        # bytes of the whole block
+    uint64_t pid
+    uint64_t started_monotonic_ns
+    uint64_t started_wall_ns             # since 1970
+    uint64_t fields_offset               # of the first Field, from the beginning of the block
+    uint64_t field_count
+
+
+cdef struct Field:                       # what a reader needs to know of one counter
+    char[48] name                        # ASCII, filled up with zeros
+    uint64_t offset                      # of its 8-byte word, from the beginning of the block
+    uint64_t kind                        # 1 counts up, 2 goes up and down, 3 an instant of the monotonic clock in ns
+
+
+@cython.final
 cdef class Telemetry:
     cdef Counters* counters              # never NULL while the object lives
-    cdef void record_rtt(self, uint64_t rtt_ns) noexcept
+    cdef void* _block                    # Header, Fields, Counters: one piece of memory
+    cdef Latencies* _round_trips         # NULL until the first is recorded
+    cpdef void record_rtt(self, uint64_t rtt_ns) noexcept
+    cdef uint64_t* _word(self, name) except NULL
