@@ -314,6 +314,7 @@ def encode(int opcode, payload, *, bint fin=True, bytes key=None):
     """
     cdef Py_buffer view
     cdef uint8_t header[MAX_HEADER_BYTES]
+    cdef size_t size
     if key is not None and len(key) != 4:
         raise ValueError(f"a mask key has 4 bytes, got {len(key)}")
     PyObject_GetBuffer(payload, &view, PyBUF_SIMPLE)
