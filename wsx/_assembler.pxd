@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from wsx._frame cimport Decoder, FrameHeader, FrameSink
 from wsx._message cimport Message
-from wsx._telemetry cimport Telemetry
+from wsx._telemetry cimport Counters, Telemetry
 
 cdef extern from "_mask.h":
     ctypedef struct wsx_utf8_state:
@@ -20,7 +20,8 @@ cdef class MessageReceiver:
 cdef class Assembler(FrameSink):
     cdef MessageReceiver _receiver
     cdef object _control                 # on_control(opcode, payload), on_close(code, reason), on_failure(code, text)
-    cdef Telemetry _telemetry
+    cdef Telemetry _telemetry            # keeps _counters alive
+    cdef Counters* _counters
     cdef Decoder _decoder                # made when raw bytes come
     cdef bint _server
     cdef readonly size_t max_message_size

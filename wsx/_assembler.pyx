@@ -19,7 +19,6 @@ from wsx._frame cimport (
     TOO_MANY_FRAGMENTS, check_frame,
 )
 from wsx._message cimport new_message
-from wsx._telemetry cimport Counters
 
 from wsx._frame import FAULTS
 
@@ -55,6 +54,7 @@ cdef class Assembler(FrameSink):
         self._receiver = receiver
         self._control = control
         self._telemetry = telemetry
+        self._counters = telemetry.counters
         self.max_message_size = max_message_size
         self.max_fragments = max_fragments
         self._server = server
@@ -104,7 +104,7 @@ cdef class Assembler(FrameSink):
     cdef int feed_frame(self, uint8_t opcode, bint fin, uint8_t rsv, const uint8_t* payload, size_t size,
                         bint last_in_batch) except -1:
         """One whole frame: checked, then assembled or handed to `control`. 1 where nothing more is taken."""
-        cdef Counters* counters = self._telemetry.counters
+        cdef Counters* counters = self._counters
         cdef int fault
         if self.finished:
             return 1
@@ -180,7 +180,7 @@ cdef class Assembler(FrameSink):
         return 0
 
     cdef int _deliver(self, uint8_t opcode, const uint8_t* payload, size_t size, bint last) except -1:
-        cdef Counters* counters = self._telemetry.counters
+        cdef Counters* counters = self._counters
         cdef Message message = new_message(opcode, payload, size)
         message.received_ns = self._batch_ns
         message.epoch = self.epoch
@@ -191,7 +191,7 @@ cdef class Assembler(FrameSink):
 
     cdef int _control_frame(self, uint8_t opcode, const uint8_t* payload, size_t size) except -1:
         """PING, PONG and CLOSE (RFC 6455 5.5), which may come between the parts of a message."""
-        cdef Counters* counters = self._telemetry.counters
+        cdef Counters* counters = self._counters
         if opcode == CLOSE:
             return self._close_frame(payload, size)
         if opcode == PING:

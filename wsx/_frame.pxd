@@ -45,8 +45,20 @@ cdef struct FrameHeader:
     uint8_t masked                       # 0 or 1
     uint8_t key[4]
 
+cdef inline int check_frame(uint8_t opcode, bint fin, uint8_t rsv, uint64_t payload_bytes) noexcept nogil:
+    # The Fault of a frame that is illegal whatever came before it, or NO_FAULT. Here, so that it is inlined everywhere.
+    if rsv:
+        return RESERVED_BITS
+    if opcode > PONG or BINARY < opcode < CLOSE:
+        return RESERVED_OPCODE
+    if opcode >= CLOSE:
+        if not fin:
+            return CONTROL_FRAGMENTED
+        if payload_bytes > MAX_CONTROL_BYTES:
+            return CONTROL_TOO_LONG
+    return NO_FAULT
+
 cdef int parse_header(const uint8_t* data, size_t size, FrameHeader* out) noexcept nogil
-cdef int check_frame(uint8_t opcode, bint fin, uint8_t rsv, uint64_t payload_bytes) noexcept nogil
 cdef size_t build_header(uint8_t* out, uint8_t opcode, bint fin, uint64_t payload_bytes, const uint8_t* key) noexcept nogil
 cdef void apply_mask(uint8_t* dst, const uint8_t* src, size_t size, const uint8_t* key) noexcept nogil
 

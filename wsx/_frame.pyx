@@ -74,20 +74,6 @@ cdef int parse_header(const uint8_t* data, size_t size, FrameHeader* out) noexce
     return 0
 
 
-cdef int check_frame(uint8_t opcode, bint fin, uint8_t rsv, uint64_t payload_bytes) noexcept nogil:
-    """The Fault of a frame that is illegal whatever came before it, or NO_FAULT."""
-    if rsv:
-        return RESERVED_BITS
-    if opcode > PONG or BINARY < opcode < CLOSE:
-        return RESERVED_OPCODE
-    if opcode >= CLOSE:
-        if not fin:
-            return CONTROL_FRAGMENTED
-        if payload_bytes > MAX_CONTROL_BYTES:
-            return CONTROL_TOO_LONG
-    return NO_FAULT
-
-
 cdef size_t build_header(uint8_t* out, uint8_t opcode, bint fin, uint64_t payload_bytes,
                          const uint8_t* key) noexcept nogil:
     """Write a frame header of at most MAX_HEADER_BYTES to `out`; `key`: 4 bytes, or NULL for no mask.

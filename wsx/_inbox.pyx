@@ -21,6 +21,12 @@ cdef extern from *:
         type->tp_as_async->am_send = function;
         type->tp_flags |= 1UL << 21; /* Py_TPFLAGS_HAVE_AM_SEND: private name, fixed by the stable ABI */
     }
+
+    /* For a place where the interpreter's error is set already. */
+    static int wsx_raise_current(void)
+    {
+        return -1;
+    }
     """
     ctypedef enum PySendResult:
         PYGEN_RETURN
@@ -29,7 +35,8 @@ cdef extern from *:
     ctypedef PySendResult (*sendfunc)(PyObject* self, PyObject* value, PyObject** result) except PYGEN_ERROR
     void wsx_set_am_send(PyTypeObject* type, sendfunc function)
     PySendResult PyIter_Send(PyObject* iterator, PyObject* value, PyObject** result) except PYGEN_ERROR
-    object PyObject_CallOneArg(object function, object argument)
+    PyObject* PyObject_CallOneArg(object function, object argument) noexcept
+    int raise_current "wsx_raise_current"() except -1
     void Py_DECREF_pointer "Py_DECREF"(PyObject* pointer)
 
 cdef enum:
@@ -93,8 +100,16 @@ cdef class Inbox(MessageReceiver):
 
     cdef int _call(self, Message message) except -1:
         """Run the callback; what it raises is the owner's business, save what ends the process."""
+        cdef PyObject* result = PyObject_CallOneArg(self._callback, message)
+        if result == NULL:
+            return self._callback_failed(message)
+        Py_DECREF_pointer(result)
+        return 0
+
+    cdef int _callback_failed(self, Message message) except -1:
+        # Apart from _call, which pays nothing for it.
         try:
-            PyObject_CallOneArg(self._callback, message)
+            raise_current()
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:

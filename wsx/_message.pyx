@@ -26,7 +26,8 @@ cdef class Message:
     Supports the buffer protocol, `len()` and `bytes()`.
     """
 
-    def __cinit__(self, bytes data not None=b"", *, bint text=True):
+    # Not __cinit__: messages from the wire are made by new_message, which skips arguments.
+    def __init__(self, bytes data not None=b"", *, bint text=True):
         self.data = data
         self.opcode = TEXT if text else BINARY
         self.last_in_batch = True

@@ -24,12 +24,10 @@ cdef class Listener(WSListener):
         transport.is_close_frame_sent = True
 
     cpdef on_ws_frame(self, WSTransport transport, WSFrame frame):
-        try:
-            self._sink.feed_frame(
-                <uint8_t>frame.msg_type, frame.fin, frame.rsv1 << 2 | frame.rsv2 << 1 | frame.rsv3,
-                <const uint8_t*>frame.payload_ptr, <size_t>frame.payload_size, frame.last_in_buffer)
-        except Exception as error:
-            self._owner.on_broken(error)
+        # What this raises, lack of memory say, comes back through the logger that picows was given.
+        self._sink.feed_frame(
+            <uint8_t>frame.msg_type, frame.fin, frame.rsv1 << 2 | frame.rsv2 << 1 | frame.rsv3,
+            <const uint8_t*>frame.payload_ptr, <size_t>frame.payload_size, frame.last_in_buffer)
 
     cpdef on_ws_disconnected(self, WSTransport transport):
         self._owner.on_disconnected()

@@ -9,6 +9,7 @@ Not here: liveness, closing handshakes, anything about messages (connection.py).
 import asyncio
 import os
 import ssl
+import sys
 import time
 from typing import Any
 
@@ -271,10 +272,11 @@ class _Quiet:
 
 
 class _ParserLog:
-    """picows' logger. Its texts can hold credentials and go nowhere; its parser's errors go to the assembler."""
+    """picows' logger. Its texts can hold credentials and go nowhere; what it reports goes to whom it concerns."""
 
-    def __init__(self, sink: Assembler) -> None:
+    def __init__(self, sink: Assembler, owner: TransportOwner) -> None:
         self._sink = sink
+        self._owner = owner
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802, logging's name
         return False
@@ -290,14 +292,16 @@ class _ParserLog:
         asyncio.get_running_loop().call_soon(self._sink.fail, int(close_code), str(reason))
 
     def exception(self, message: str, *args: Any) -> None:
-        self.error(message)
+        """What came out of the listener, or out of the parser itself."""
+        error = sys.exc_info()[1]
+        asyncio.get_running_loop().call_soon(self._owner.on_broken, error)
 
 
 def _hand_over(opening: Opening, underlying: Any) -> Any:
     """Put picows on top of an upgraded connection: it asks, in vain, and gets the canonical answer."""
     protocol = WSProtocol(
         opening.endpoint.host_header, "/", True, lambda: Listener(opening.sink, opening.owner),
-        _ParserLog(opening.sink), False, None, False, None, None, 1, False,
+        _ParserLog(opening.sink, opening.owner), False, None, False, None, None, 1, False,
         opening.config.max_message_size, None, _READ_BUFFER_BYTES,
     )  # fmt: skip
     protocol.connection_made(_Quiet(underlying))
