@@ -102,9 +102,12 @@ class TestNumbers:
     )
     def test_any_value_is_kept_or_named(self, name, value):
         try:
-            assert getattr(Config(**{name: value}), name) is value
+            config = Config(**{name: value})
         except (TypeError, ValueError) as error:
-            assert str(error).startswith(name)
+            named = str(error)
+        else:
+            named = name if getattr(config, name) is value else "changed"
+        assert named.startswith(name)
 
 
 class TestHeaders:
@@ -130,7 +133,8 @@ class TestHeaders:
 
     def test_a_config_does_not_show_their_values(self):
         config = Config(headers={"Authorization": "canary"})
-        assert "canary" not in repr(config) + str(config) and "connect_timeout=10" in repr(config)
+        assert "canary" not in repr(config) + str(config)
+        assert "connect_timeout=10" in repr(config)
 
     def test_a_wrong_override_does_not_show_them_either(self):
         with pytest.raises(TypeError) as caught:
@@ -168,7 +172,7 @@ class TestWhereTo:
             Config(ssl=value)
 
     @pytest.mark.parametrize(
-        "value, kept",
+        ("value", "kept"),
         [("10.0.0.1", ("10.0.0.1", 0)), (("::1", 5000), ("::1", 5000)), (("h", 65535), ("h", 65535)), (None, None)],
     )
     def test_a_source_address_is_kept_as_host_and_port(self, value, kept):
@@ -235,7 +239,7 @@ class TestSocketOptions:
         with pytest.raises(TypeError, match=f"{name} must be True or False, not int"):
             SocketOptions(**{name: 1})
 
-    @pytest.mark.parametrize("name, value", [("user_timeout", 0), ("receive_buffer", 0), ("send_buffer", 2**31)])
+    @pytest.mark.parametrize(("name", "value"), [("user_timeout", 0), ("receive_buffer", 0), ("send_buffer", 2**31)])
     def test_numbers_have_a_range(self, name, value):
         with pytest.raises(ValueError, match=f"{name} must be from"):
             SocketOptions(**{name: value})
@@ -255,7 +259,7 @@ class TestMakeConfig:
             make_config(Config(), {"ping_timeout": -1})
 
     @pytest.mark.parametrize(
-        "wrong, nearest",
+        ("wrong", "nearest"),
         [
             ("ping_intervall", "ping_interval"),
             ("header", "headers"),
@@ -293,7 +297,7 @@ class TestCheckEndpoint:
     def test_other_headers_may_go_in_clear(self):
         Config().check_endpoint(parse_url("ws://h.example/"), (("User-Agent", "x"),))
 
-    @pytest.mark.parametrize("name, value", [("ssl", ssl.create_default_context()), ("server_hostname", "h")])
+    @pytest.mark.parametrize(("name", "value"), [("ssl", ssl.create_default_context()), ("server_hostname", "h")])
     def test_settings_of_tls_need_wss(self, name, value):
         config = Config(**{name: value})
         config.check_endpoint(parse_url("wss://h/"), ())

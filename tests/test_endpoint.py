@@ -9,7 +9,7 @@ from wsx.endpoint import Endpoint, parse_url
 
 class TestAccepted:
     @pytest.mark.parametrize(
-        "url, expected, host_header",
+        ("url", "expected", "host_header"),
         [
             ("wss://h.example", Endpoint(True, "h.example", 443, "/"), "h.example"),
             ("ws://h.example", Endpoint(False, "h.example", 80, "/"), "h.example"),
@@ -55,7 +55,7 @@ class TestAccepted:
 
 class TestRefused:
     @pytest.mark.parametrize(
-        "url, hint",
+        ("url", "hint"),
         [
             ("", "no '://'"),
             ("h.example/ws", "no '://'"),
@@ -126,7 +126,7 @@ class TestRefused:
         ],
     )
     def test_what_might_be_a_credential_is_not_repeated(self, url):
-        with pytest.raises(ValueError) as caught:
+        with pytest.raises(ValueError, match="url cannot be used") as caught:
             parse_url(url)
         assert "canary" not in str(caught.value)
 
@@ -145,8 +145,10 @@ class TestAnyText:
         except ValueError:
             return
         wire = f"GET {endpoint.resource} HTTP/1.1\r\nHost: {endpoint.host_header}\r\n"
-        assert wire.isascii() and len(wire.split()) == 5
-        assert endpoint.resource.startswith("/") and 1 <= endpoint.port <= 65535
+        assert wire.isascii()
+        assert len(wire.split()) == 5
+        assert endpoint.resource.startswith("/")
+        assert 1 <= endpoint.port <= 65535
 
     @settings(deadline=None)
     @given(st.text(alphabet="ab.-1", max_size=12), st.integers(1, 65535), st.booleans())

@@ -86,7 +86,8 @@ class TestTree:
     def test_each_class_has_the_category_and_recovery_drawn_in_the_docstring(self, error):
         category, recovery, base = TREE[type(error)]
         assert (error.category, error.recovery) == (category, recovery)
-        assert isinstance(error, WsxError) and isinstance(error, base)
+        assert isinstance(error, WsxError)
+        assert isinstance(error, base)
 
     def test_every_error_of_the_module_is_tried_here_and_drawn(self):
         classes = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, WsxError)}
@@ -137,7 +138,8 @@ class TestText:
         assert "try again in 0.25 s" in str(RateLimited(0.25))
         assert "1048576 bytes wait" in str(Backpressure(1_048_576))
         assert "client.call_threadsafe" in str(WrongThread("client.send()"))
-        assert "1007" in str(InvalidUtf8()) and "1002" in str(ProtocolError(1002, "x"))
+        assert "1007" in str(InvalidUtf8())
+        assert "1002" in str(ProtocolError(1002, "x"))
         assert "check the credentials" in str(AuthenticationFailed("13004"))
         assert str(NotConnected("cannot send on 'a': CLOSED")) == "cannot send on 'a': CLOSED"
 
@@ -168,13 +170,14 @@ class TestText:
         assert len(str(RpcError(1, "x" * 100_000))) < 250
 
     @pytest.mark.parametrize(
-        "status, advice", [(401, "credentials"), (403, "credentials"), (302, "redirect"), (500, "headers and body")]
+        ("status", "advice"), [(401, "credentials"), (403, "credentials"), (302, "redirect"), (500, "headers and body")]
     )
     def test_a_rejection_says_what_to_look_at(self, status, advice):
         assert advice in str(HandshakeRejected(status))
 
     def test_a_status_nobody_knows_has_no_phrase(self):
-        assert "HTTP 520;" in str(HandshakeRejected(520)) and "HTTP 404 Not Found;" in str(HandshakeRejected(404))
+        assert "HTTP 520;" in str(HandshakeRejected(520))
+        assert "HTTP 404 Not Found;" in str(HandshakeRejected(404))
 
 
 class TestSecrecy:
@@ -206,7 +209,8 @@ class TestSecrecy:
 
     def test_the_data_of_an_rpc_error_stays_out_of_its_texts(self):
         error = RpcError(1, "no", {"key": "canary"})
-        assert error.data == {"key": "canary"} and "canary" not in str(error) + repr(error)
+        assert error.data == {"key": "canary"}
+        assert "canary" not in str(error) + repr(error)
 
 
 class TestHandshakeRejected:
@@ -224,10 +228,11 @@ class TestHandshakeRejected:
         HandshakeRejected(401)
         assert HandshakeRejected.recovery is Recovery.RECONNECT
 
-    @pytest.mark.parametrize("text, seconds", [("0", 0.0), ("120", 120.0), (" 7\t", 7.0)])
+    @pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("120", 120.0), (" 7\t", 7.0)])
     def test_retry_after_in_seconds(self, text, seconds):
         error = HandshakeRejected(503, [("x", "y"), ("RETRY-after", text)])
-        assert error.retry_after == seconds and f"wait {seconds:g} s" in str(error)
+        assert error.retry_after == seconds
+        assert f"wait {seconds:g} s" in str(error)
 
     NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
     LATER = datetime(2026, 3, 1, 12, 1, 30, tzinfo=UTC)

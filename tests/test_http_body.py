@@ -44,7 +44,7 @@ class TestLength:
             assert collect(fields, b"x" * 5000, step) == (b"x" * MAX_BODY_BYTES, True)
 
     @pytest.mark.parametrize(
-        "status, fields", [(204, []), (304, [("Content-Length", "9")]), (500, [("Content-Length", "0")])]
+        ("status", "fields"), [(204, []), (304, [("Content-Length", "9")]), (500, [("Content-Length", "0")])]
     )
     def test_there_may_be_none(self, step, status, fields):
         assert reader_for(fields, status).feed(b"")

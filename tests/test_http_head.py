@@ -68,7 +68,7 @@ def test_a_start_that_does_not_fit_is_named_as_soon_as_it_can_be_told():
 
 
 @pytest.mark.parametrize(
-    "data, missing",
+    ("data", "missing"),
     [(b"", "without answering"), (b"HT", "middle of the headers"), (b"HTTP/1.1 200 OK\r\n", "middle of")],
 )
 def test_the_end_says_what_is_missing(data, missing):
