@@ -319,11 +319,11 @@ class TestCaps:
         reader = ResponseReader(NONCE)
         reader.feed(first)
         try:
-            for taken in range(len(first) + len(piece), most, len(piece)):
-                refused_at = taken
+            for fed in range(len(first), most, len(piece)):
+                taken = fed
                 reader.feed(piece)
         except InvalidHandshake as error:
-            return refused_at, str(error)
+            return taken, str(error)
         pytest.fail(f"{most} bytes were taken")
 
     def test_a_line_without_end_stops_at_16_kib(self):
