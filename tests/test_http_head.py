@@ -82,3 +82,9 @@ def test_the_end_names_what_is_no_http():
     reader.feed(b"no")
     with pytest.raises(HeadError, match="began with b'no'"):
         reader.eof()
+
+
+def test_256_fields_pass_and_one_more_does_not():
+    assert len(read(b"HTTP/x\r\n" + b"A: 1\r\n" * 256 + b"\r\n").fields) == 256
+    with pytest.raises(HeadError, match="more than 256 header lines"):
+        read(b"HTTP/x\r\n" + b"A: 1\r\n" * 257 + b"\r\n")
