@@ -79,7 +79,7 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
-def _headers(name: str, value: Any) -> Any:
+def _headers(_name: str, value: Any) -> Any:
     return value if callable(value) else checked_headers(value)
 
 

@@ -192,7 +192,12 @@ class Connection:
 
 
 async def open_connection(
-    connection: Connection, dial: Dial, endpoint: Endpoint, headers: CheckedHeaders, config: Config, telemetry: Telemetry
+    connection: Connection,
+    dial: Dial,
+    endpoint: Endpoint,
+    headers: CheckedHeaders,
+    config: Config,
+    telemetry: Telemetry,
 ) -> None:
     """Open the transport of a new connection under one deadline over everything. Raises as `dial` does."""
     deadline = asyncio.get_running_loop().time() + config.connect_timeout

@@ -410,6 +410,7 @@ def _http_date(text: str) -> float | None:
     from email.utils import parsedate_to_datetime  # slow to import, and rarely needed
 
     try:
-        return parsedate_to_datetime(text).replace(tzinfo=UTC).timestamp()
+        date = parsedate_to_datetime(text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None

@@ -13,6 +13,7 @@ MAX_LINES = 257  # the start line and 256 fields
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
 _TEXT = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 5.5
+_BLANK = " \t"  # str.strip() alone would also take bytes such as 0xA0, which are part of a value
 
 
 class HeadError(ValueError):
@@ -32,7 +33,7 @@ class Head:
 
     def tokens(self, name: str) -> list[str]:
         """The members of the comma-separated lists in those values (RFC 9110 5.6.1), empty ones left out."""
-        members = (member.strip() for value in self.values(name) for member in value.split(","))
+        members = (member.strip(_BLANK) for value in self.values(name) for member in value.split(","))
         return [member for member in members if member]
 
 
@@ -93,12 +94,12 @@ class HeadReader:
         fields: list[tuple[str, str]] = []
         for line in self._lines[1:]:
             text = line.decode("latin-1")
-            if text[0] in " \t":  # obsolete line folding, RFC 9112 5.2: a space
+            if text[0] in _BLANK:  # obsolete line folding, RFC 9112 5.2: a space
                 name, value = fields.pop()
-                fields.append((name, f"{value} {text.strip()}".strip()))
+                fields.append((name, f"{value} {text.strip(_BLANK)}".strip(_BLANK)))
             else:
                 name, _, value = text.partition(":")
-                fields.append((name, value.strip()))
+                fields.append((name, value.strip(_BLANK)))
         return Head(self._lines[0].decode("latin-1"), tuple(fields))
 
 

@@ -4,7 +4,6 @@ Not here: the client's half (handshake.py), what a server does with a request it
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -93,5 +92,5 @@ def _lower(head: Head, name: str) -> list[str]:
 def _is_key(text: str) -> bool:
     try:
         return len(base64.b64decode(text, validate=True)) == 16
-    except binascii.Error:
+    except ValueError:  # not base64, or not even ASCII
         return False
