@@ -1,11 +1,12 @@
-"""The far end answers as RFC 6455 asks, to clients that were written elsewhere. Run with `pytest bench`."""
+"""The far end answers as RFC 6455 asks, to clients that were written elsewhere."""
 
 import asyncio
 import json
+import os
+import shutil
 import socket
 import ssl
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
@@ -15,6 +16,7 @@ from websockets.exceptions import InvalidStatus
 from bench.build import build
 from bench.far_end import Certificate, FarEnd, client_context
 
+pytestmark = pytest.mark.skipif(shutil.which(os.environ.get("CC", "cc")) is None, reason="no C compiler")
 SIZES = [0, 1, 7, 125, 126, 65535, 65536, 1_000_000]
 REQUEST = (
     b"GET /echo HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -219,7 +221,7 @@ def test_a_request_without_a_key_is_refused(far_end: FarEnd) -> None:
         assert read_until(line, b"\r\n\r\n").startswith(b"HTTP/1.1 400 ")
 
 
-def test_the_far_end_leaves_with_its_stdin(certificate: Certificate, tmp_path: Path) -> None:
+def test_the_far_end_leaves_with_its_stdin(certificate: Certificate) -> None:
     with FarEnd(build(), certificate, None) as running:
         line = plain_socket(running)
         line.sendall(REQUEST)
