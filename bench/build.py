@@ -46,7 +46,7 @@ def _has_openssl() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         probe = Path(folder, "probe.c")
         probe.write_text(TLS_PROBE)
-        result = subprocess.run(_command(probe, Path(folder, "probe"), True), stderr=subprocess.DEVNULL)
+        result = subprocess.run(_command(probe, Path(folder, "probe"), True), check=False, stderr=subprocess.DEVNULL)
     return result.returncode == 0
 
 

@@ -25,7 +25,7 @@ CALLS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "mask-key": {
         "loop": ("", "pass"),
-        "wsx": ("from wsx._frame import MaskKeys; key = MaskKeys().next", "key()"),
+        "wsx": ("from wsx._writer import mask_key", "mask_key()"),
         "os.urandom": ("from os import urandom", "urandom(4)"),
         "secrets": ("from secrets import token_bytes", "token_bytes(4)"),
     },

@@ -77,11 +77,9 @@ struct connection {
     int fd;
     SSL *ssl;
     enum mode mode;
-    struct buffer received, waiting;
+    struct buffer received, waiting, sealed; /* sealed: TLS records on their way to the socket */
     struct flood flood;
-    enum source blocked_source; /* OpenSSL wants a blocked write repeated: same bytes, same length */
-    size_t blocked_bytes;
-    bool read_wants_write, close_when_flushed, dead;
+    bool close_when_flushed, dead;
 };
 
 static struct connection *connections[MAX_CONNECTIONS];
@@ -203,21 +201,14 @@ static void unmask(uint8_t *data, size_t size, const uint8_t key[4]) {
     for (; i < size; i++) data[i] ^= key[i & 3];
 }
 
-/* What is left of a flood when it is cut short: a write that must be repeated, and the rest of its last frame. */
-static void cut_flood(struct connection *c) {
-    struct flood *f = &c->flood;
-    f->end_due = false;
-    if (f->left_bytes == 0) return;
-    size_t owed = c->blocked_source == FROM_FLOOD ? c->blocked_bytes : 0;
-    f->left_bytes = owed + (f->frame_bytes - (f->at + owed) % f->frame_bytes) % f->frame_bytes;
-}
-
 /* A CLOSE with `code`, or without one where code is 0; after it is out, the connection goes. */
 static void queue_close(struct connection *c, unsigned code) {
     uint8_t payload[2] = {(uint8_t)(code >> 8), (uint8_t)code};
     queue_frame(c, 0x80 | CLOSE, payload, code ? 2 : 0);
     c->close_when_flushed = true;
-    cut_flood(c);
+    c->flood.end_due = false;
+    if (c->flood.left_bytes > 0) /* only the rest of the frame under way */
+        c->flood.left_bytes = (c->flood.frame_bytes - c->flood.at % c->flood.frame_bytes) % c->flood.frame_bytes;
 }
 
 /* ---- floods ---- */
@@ -249,9 +240,9 @@ static void fill_payload(char *out, size_t size, unsigned number) {
 }
 
 static void prepare_flood(struct flood *f, const char *path) {
-    size_t size = (size_t)query_number(path, "size", 320), batch = (size_t)query_number(path, "batch", 64);
+    size_t size = (size_t)query_number(path, "size", 320), batch = (size_t)query_number(path, "batch", 512);
     if (size > READ_BYTES * 16) size = READ_BYTES * 16;
-    if (batch < 1 || batch > MAX_BATCH) batch = 64;
+    if (batch < 1 || batch > MAX_BATCH) batch = 512;
     uint8_t header[10];
     size_t header_bytes = put_header(header, 0x80 | TEXT, size);
     f->frame_bytes = header_bytes + size;
@@ -277,28 +268,38 @@ static void end_flood_if_due(struct connection *c) {
 
 /* ---- bytes to and from the socket ---- */
 
+static ssize_t plain_result(ssize_t result) {
+    if (result > 0) return result;
+    return result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) ? BLOCKED : GONE;
+}
+
+/* TLS records go through memory into `sealed`, so that many of them leave in one write. */
 #ifdef FAR_END_TLS
 static SSL_CTX *tls_context;
 
-static ssize_t tls_result(struct connection *c, int result, bool reading) {
-    int error = SSL_get_error(c->ssl, result);
-    if (reading) c->read_wants_write = error == SSL_ERROR_WANT_WRITE;
-    return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? BLOCKED : GONE;
+static void collect_sealed(struct connection *c) {
+    BIO *records = SSL_get_wbio(c->ssl);
+    size_t bytes = BIO_ctrl_pending(records);
+    if (bytes > 0) c->sealed.end += (size_t)BIO_read(records, room(&c->sealed, bytes), (int)bytes);
 }
 
 static ssize_t tls_read(struct connection *c, uint8_t *data, size_t size) {
     int got = SSL_read(c->ssl, data, (int)size);
-    return got > 0 ? got : tls_result(c, got, true);
+    collect_sealed(c); /* the handshake's answers */
+    if (got > 0) return got;
+    return SSL_get_error(c->ssl, got) == SSL_ERROR_WANT_READ ? BLOCKED : GONE;
 }
 
-static ssize_t tls_write(struct connection *c, const uint8_t *data, size_t size) {
-    int put = SSL_write(c->ssl, data, (int)size);
-    return put > 0 ? put : tls_result(c, put, false);
+static void seal(struct connection *c, const uint8_t *data, size_t size) {
+    if (SSL_write(c->ssl, data, (int)size) <= 0) c->dead = true;
+    collect_sealed(c);
 }
 
-static void tls_close(SSL *ssl) {
-    if (SSL_is_init_finished(ssl)) SSL_shutdown(ssl);
-    SSL_free(ssl);
+static void tls_close(struct connection *c) {
+    if (SSL_is_init_finished(c->ssl)) SSL_shutdown(c->ssl);
+    collect_sealed(c);
+    if (held(&c->sealed) > 0) plain_result(write(c->fd, c->sealed.data + c->sealed.start, held(&c->sealed)));
+    SSL_free(c->ssl);
 }
 
 static bool tls_more(SSL *ssl) { return SSL_pending(ssl) > 0; }
@@ -306,37 +307,34 @@ static bool tls_more(SSL *ssl) { return SSL_pending(ssl) > 0; }
 static bool tls_prepare(const char *chain, const char *key) {
     tls_context = SSL_CTX_new(TLS_server_method());
     SSL_CTX_set_min_proto_version(tls_context, TLS1_2_VERSION);
-    SSL_CTX_set_mode(tls_context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     return SSL_CTX_use_certificate_chain_file(tls_context, chain) == 1 &&
            SSL_CTX_use_PrivateKey_file(tls_context, key, SSL_FILETYPE_PEM) == 1;
 }
 
 static SSL *tls_accepting(int fd) {
     SSL *ssl = SSL_new(tls_context);
-    SSL_set_fd(ssl, fd);
+    SSL_set_bio(ssl, BIO_new_socket(fd, BIO_NOCLOSE), BIO_new(BIO_s_mem()));
     SSL_set_accept_state(ssl);
     return ssl;
 }
 #else
 static ssize_t tls_read(struct connection *c, uint8_t *d, size_t n) { return (void)c, (void)d, (void)n, GONE; }
-static ssize_t tls_write(struct connection *c, const uint8_t *d, size_t n) { return (void)c, (void)d, (void)n, GONE; }
-static void tls_close(SSL *ssl) { (void)ssl; }
+static void seal(struct connection *c, const uint8_t *d, size_t n) { (void)c, (void)d, (void)n; }
+static void tls_close(struct connection *c) { (void)c; }
 static bool tls_more(SSL *ssl) { return (void)ssl, false; }
 static bool tls_prepare(const char *chain, const char *key) { return (void)chain, (void)key, false; }
 static SSL *tls_accepting(int fd) { return (void)fd, NULL; }
 #endif
 
-static ssize_t plain_result(ssize_t result) {
-    if (result > 0) return result;
-    return result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) ? BLOCKED : GONE;
-}
-
 static ssize_t read_some(struct connection *c, uint8_t *data, size_t size) {
     return c->ssl ? tls_read(c, data, size) : plain_result(read(c->fd, data, size));
 }
 
-static ssize_t write_some(struct connection *c, const uint8_t *data, size_t size) {
-    return c->ssl ? tls_write(c, data, size) : plain_result(write(c->fd, data, size));
+/* Bytes written, 0 when the socket takes no more. */
+static size_t write_some(struct connection *c, const uint8_t *data, size_t size) {
+    ssize_t put = plain_result(write(c->fd, data, size));
+    if (put == GONE) c->dead = true;
+    return put > 0 ? (size_t)put : 0;
 }
 
 /* ---- what is sent next ---- */
@@ -355,7 +353,6 @@ static enum source next_source(const struct connection *c, size_t *bytes) {
 }
 
 static void sent(struct connection *c, enum source source, size_t bytes) {
-    c->blocked_source = NOTHING;
     if (source == FROM_WAITING) {
         consume(&c->waiting, bytes);
         return;
@@ -365,29 +362,39 @@ static void sent(struct connection *c, enum source source, size_t bytes) {
     end_flood_if_due(c);
 }
 
-/* One write. False when the socket takes no more, or nothing is left. */
-static bool write_next(struct connection *c) {
-    size_t bytes = c->blocked_bytes;
-    enum source source = c->blocked_source != NOTHING ? c->blocked_source : next_source(c, &bytes);
-    if (source == NOTHING) return false;
-    const uint8_t *data = source == FROM_FLOOD ? c->flood.block + c->flood.at : c->waiting.data + c->waiting.start;
-    ssize_t put = write_some(c, data, bytes);
-    if (put == BLOCKED) {
-        c->blocked_source = source;
-        c->blocked_bytes = bytes;
+static const uint8_t *source_data(const struct connection *c, enum source source) {
+    return source == FROM_FLOOD ? c->flood.block + c->flood.at : c->waiting.data + c->waiting.start;
+}
+
+/* One plain write. False when the socket takes no more, or nothing is left. */
+static bool write_plain(struct connection *c) {
+    size_t bytes;
+    enum source source = next_source(c, &bytes);
+    size_t put = source == NOTHING ? 0 : write_some(c, source_data(c, source), bytes);
+    if (put > 0) sent(c, source, put);
+    return put > 0;
+}
+
+/* The same through TLS: what is sealed goes out before more is sealed. */
+static bool write_sealed(struct connection *c) {
+    size_t bytes;
+    enum source source = held(&c->sealed) > 0 ? NOTHING : next_source(c, &bytes);
+    if (source != NOTHING) {
+        seal(c, source_data(c, source), bytes);
+        sent(c, source, bytes);
     }
-    if (put == GONE) c->dead = true;
-    if (put > 0) sent(c, source, (size_t)put);
+    size_t put = held(&c->sealed) > 0 ? write_some(c, c->sealed.data + c->sealed.start, held(&c->sealed)) : 0;
+    consume(&c->sealed, put);
     return put > 0;
 }
 
 static bool wants_to_write(const struct connection *c) {
-    return held(&c->waiting) > 0 || c->flood.left_bytes > 0 || c->read_wants_write;
+    return held(&c->waiting) > 0 || held(&c->sealed) > 0 || c->flood.left_bytes > 0;
 }
 
 /* At most 64 writes, so that the other connections and stdin have their turn. */
 static void write_out(struct connection *c) {
-    for (int i = 0; i < 64 && !c->dead && write_next(c); i++) continue;
+    for (int i = 0; i < 64 && !c->dead && (c->ssl ? write_sealed(c) : write_plain(c)); i++) continue;
     if (c->close_when_flushed && !wants_to_write(c)) c->dead = true;
 }
 
@@ -570,10 +577,11 @@ static void add_connection(int listener, bool tls) {
 
 static void remove_connection(size_t i) {
     struct connection *c = connections[i];
-    if (c->ssl) tls_close(c->ssl);
+    if (c->ssl) tls_close(c);
     close(c->fd);
     free(c->received.data);
     free(c->waiting.data);
+    free(c->sealed.data);
     free(c->flood.block);
     free(c);
     connections[i] = connections[--connection_count];
@@ -585,7 +593,7 @@ static short wanted(const struct connection *c) {
 }
 
 static void serve(struct connection *c, short events) {
-    if (events & (POLLIN | POLLHUP | POLLERR) || (c->read_wants_write && events & POLLOUT)) read_in(c);
+    if (events & (POLLIN | POLLHUP | POLLERR)) read_in(c);
     if (!c->dead) write_out(c);
     release_idle(c);
 }

@@ -57,7 +57,7 @@ def _versions() -> str:
 def _revision() -> str:
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     try:
-        result = subprocess.run(command, capture_output=True, text=True)
+        result = subprocess.run(command, check=False, capture_output=True, text=True)
     except FileNotFoundError:
         return "revision unknown"
     return f"revision {result.stdout.strip()}" if result.returncode == 0 else "revision unknown"

@@ -56,7 +56,7 @@ def resident_bytes() -> int:
 
 def open_files() -> int:
     """Descriptors this process holds now (Linux; FileNotFoundError elsewhere)."""
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 MALLINFO2_FIELDS = (  # mallinfo(3)

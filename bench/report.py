@@ -59,7 +59,7 @@ def _row_text(result: RowResult) -> str:
             lines.append(f"| {peer} | " + " | ".join(cells) + " |")
     notes = [_aim_text(result, aim) for aim in row.aims]
     notes += [f"- {peer} was not measured: {failure}" for peer, failure in result.failures.items()]
-    return "\n".join(lines + ([""] + notes if notes else []))
+    return "\n".join(lines + (["", *notes] if notes else []))
 
 
 def _cell(result: RowResult, column: Column, peer: str) -> str:

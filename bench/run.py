@@ -18,7 +18,9 @@ from bench.far_end import Certificate, FarEnd
 from bench.report import RowResult, report
 from bench.rows import ROWS, Row
 from bench.runs import BARE, RunFailed, import_sample, worker_sample
-from bench.worker import Sample, Task
+from bench.worker import Loop, Sample, Task
+
+WARM_UP = {"idle": 10, "cycles": 1_000}  # a tenth of the count for the other works
 
 Measure = Callable[[str, int], Sample]
 """(peer, count) -> what one fresh process measured."""
@@ -92,11 +94,11 @@ def _row_result(row: Row, options: argparse.Namespace, binary: Path, certificate
         return _rounds(row, options, _measure(row, options.loop, url, authority, client_core))
 
 
-def _measure(row: Row, loop: str, url: str, authority: str, core: int | None) -> Measure:
+def _measure(row: Row, loop: Loop, url: str, authority: str, core: int | None) -> Measure:
     def measure(peer: str, count: int) -> Sample:
         if row.work == "import":
             return import_sample(peer, core)
-        warm_up = 10 if row.work == "idle" else count // 10
+        warm_up = WARM_UP.get(row.work, count // 10)
         task = Task(row.name, row.work, peer, loop, count, warm_up, url, authority, row.size, core)
         return worker_sample(task, row.environment)
 

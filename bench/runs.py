@@ -29,7 +29,13 @@ def worker_sample(task: Task, environment: Mapping[str, str]) -> Sample:
     command = [sys.executable, "-m", "bench.worker", json.dumps(asdict(task))]
     try:
         result = subprocess.run(
-            command, env=os.environ | environment, cwd=ROOT, capture_output=True, text=True, timeout=RUN_SECONDS
+            command,
+            check=False,
+            env=os.environ | environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS,
         )
     except subprocess.TimeoutExpired as exc:
         raise RunFailed(f"no answer after {RUN_SECONDS:.0f} s") from exc

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from bench.calls import nanoseconds_per_call
 from bench.far_end import client_context
@@ -19,6 +19,7 @@ from bench.measure import Window, heap_bytes, open_files, percentiles, resident_
 from bench.peers import PEERS, Target
 
 Sample = dict[str, float]
+Loop = Literal["asyncio", "uvloop"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Task:
     row: str
     work: str
     peer: str
-    loop: str  # "uvloop" or "asyncio"
+    loop: Loop
     count: int
     warm_up: int
     url: str = ""

@@ -1,8 +1,8 @@
 """picows without anything on top: a Python subclass of WSListener.
 
 The reference of the ratios is `bytes`: the payload is copied into bytes and counted, and nothing else is done, the type
-of the frame is not even looked at. `text` is what a careful user of a JSON feed writes: the type is checked, the payload
-decoded as UTF-8. `queue` is what it takes to read messages in a loop: an asyncio.Queue between listener and reader.
+of the frame is not even looked at. `text` is what a careful user of a JSON feed writes: the type is checked and the
+payload decoded as UTF-8. `queue` is what it takes to read messages in a loop: an asyncio.Queue in between.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class _Counter(WSListener):
 
 
 class _Bytes(_Counter):
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+    def on_ws_frame(self, _transport: WSTransport, frame: WSFrame) -> None:
         self.payload = frame.get_payload_as_bytes()
         self.left -= 1
         if not self.left:
@@ -52,7 +52,7 @@ class _Bytes(_Counter):
 
 
 class _Text(_Counter):
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+    def on_ws_frame(self, _transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type == WSMsgType.TEXT:
             self.payload = frame.get_payload_as_utf8_text()
             self.left -= 1
@@ -64,7 +64,7 @@ class _Queue(WSListener):
     def __init__(self) -> None:
         self.messages: asyncio.Queue[bytes] = asyncio.Queue()
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+    def on_ws_frame(self, _transport: WSTransport, frame: WSFrame) -> None:
         self.messages.put_nowait(frame.get_payload_as_bytes())
 
 
