@@ -29,14 +29,9 @@ def worker_sample(task: Task, environment: Mapping[str, str]) -> Sample:
     command = [sys.executable, "-m", "bench.worker", json.dumps(asdict(task))]
     try:
         result = subprocess.run(
-            command,
-            check=False,
-            env=os.environ | environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
+            command, check=False, env=os.environ | environment, cwd=ROOT, capture_output=True, text=True,
             timeout=RUN_SECONDS,
-        )
+        )  # fmt: skip
     except subprocess.TimeoutExpired as exc:
         raise RunFailed(f"no answer after {RUN_SECONDS:.0f} s") from exc
     if result.returncode != 0:

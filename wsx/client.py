@@ -58,6 +58,14 @@ class State(StrEnum):
 class Client(Lane):
     """A WebSocket client. Made by `connect`; belongs to one loop and one thread."""
 
+    _state = State.CONNECTING
+    _epoch = 0
+    _connection: Connection | None = None
+    _end: End | None = None
+    _paused_ns: int | None = None
+    _pause_timer: asyncio.TimerHandle | None = None
+    _room: "asyncio.Future[None] | None" = None  # senders that wait for room in the write buffer
+
     def __init__(self, config: Config, on_message: _OnMessage | None, on_event: _OnEvent | None) -> None:
         self.config = config
         self.telemetry = Telemetry()
@@ -65,14 +73,7 @@ class Client(Lane):
         self.subprotocol: str | None = None
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
-        self._state = State.CONNECTING
-        self._epoch = 0
-        self._connection: Connection | None = None
-        self._end: End | None = None
         self._closed: asyncio.Future[None] = self._loop.create_future()
-        self._paused_ns: int | None = None
-        self._pause_timer: asyncio.TimerHandle | None = None
-        self._room: asyncio.Future[None] | None = None
         limits = {"max_messages": config.inbox_messages, "max_bytes": config.inbox_bytes}
         self._messages = Inbox(self, self.telemetry, callback=on_message, **limits)
         self._attach(self._messages, config.rate_limit, self.telemetry, config.write_limit)
