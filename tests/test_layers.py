@@ -14,10 +14,12 @@ from source_lines import ROOT, logical_lines
 # Lowest first. A package's name stands for everything in it; "wsx" alone is the package's face, which re-exports.
 LAYERS = {
     "native": [
+        "wsx._clock",
         "wsx._frame",
         "wsx._assembler",
         "wsx._message",
         "wsx._inbox",
+        "wsx._writer",
         "wsx._ratelimit",
         "wsx._telemetry",
         "wsx._envelope",
@@ -27,7 +29,7 @@ LAYERS = {
     "transport": ["wsx.transport"],
     "session": ["wsx.reconnection", "wsx.connection", "wsx.error_handler"],
     "messaging": ["wsx.message_handler", "wsx.json_rpc", "wsx.rate_limiter"],
-    "client": ["wsx.client", "wsx.connection_registry", "wsx.supervisor", "wsx.health", "wsx.run"],
+    "client": ["wsx._lane", "wsx.client", "wsx.connection_registry", "wsx.supervisor", "wsx.health", "wsx.run"],
     "face": ["wsx"],
     "adapters": ["wsx.adapters"],
     "tools": ["wsx.cli", "wsx.testing", "wsx.__main__"],
