@@ -20,7 +20,7 @@ _FUNCTION = re.compile(
     r"(?:async\s+)?(?P<kind>c?p?def)\s+(?!class\b|struct\b|union\b|enum\b|extern\b|packed\b|fused\b)"
     r"(?:\([^)]*\)\s*)?[^(=]*?(?P<name>\w+)\s*\("
 )
-_CLASS = re.compile(r"(?:cdef\s+)?class\s+(?P<name>\w+)")
+_CLASS = re.compile(r"(?:cdef\s+)?(?P<kind>class)\s+(?P<name>\w+)")
 
 
 @dataclass
@@ -68,16 +68,16 @@ def functions(path: Path) -> list[Function]:
     return _python_functions(source) if path.suffix == ".py" else scan_functions(source)
 
 
-def public_names(path: Path) -> set[str]:
-    """The public functions and classes at the top of a .py or .pyx file, C functions that a .pxd shares included."""
+def doors(path: Path) -> dict[str, set[str]]:
+    """The public functions and classes at the top of a .py or .pyx file: those for Python, and those for cimport alone."""
     lines = [line for line in logical_lines(path.read_text(encoding="utf-8")) if line.indent == 0]
+    matches = [match for line in lines if (match := _CLASS.match(line.text) or _FUNCTION.match(line.text))]
     shared = _shared_functions(path.with_suffix(".pxd"))
-    names = {match["name"] for line in lines if (match := _CLASS.match(line.text))}
-    for line in lines:
-        match = _FUNCTION.match(line.text)
-        if match and (match["kind"] != "cdef" or (line.text.endswith(":") and match["name"] in shared)):
-            names.add(match["name"])
-    return {name for name in names if not name.startswith("_")}
+    found = {
+        "Python": {match["name"] for match in matches if match["kind"] != "cdef"},
+        "cimport": {match["name"] for match in matches if match["kind"] == "cdef"} & shared,
+    }
+    return {users: {name for name in names if not name.startswith("_")} for users, names in found.items()}
 
 
 def scan_functions(source: str) -> list[Function]:

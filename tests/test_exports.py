@@ -2,14 +2,23 @@
 
 import importlib.metadata
 import json
+import os
 import subprocess
 import sys
 import types
+
+import pytest
 
 import wsx
 
 # Nobody who only opens a connection pays for these.
 NOT_LOADED = {"click", "rich", "trustme", "cryptography", "wsx.cli", "wsx.testing", "wsx.adapters", "h2", "hypothesis"}
+
+
+def loaded_modules() -> set[str]:
+    """What `import wsx` loads in a fresh interpreter."""
+    script = "import json, sys, wsx; print(json.dumps(sorted(sys.modules)))"
+    return set(json.loads(subprocess.check_output([sys.executable, "-c", script], text=True)))
 
 
 def test_all_is_sorted_and_without_repetition():
@@ -41,7 +50,19 @@ def test_the_version_is_the_distributions():
 
 
 def test_importing_wsx_loads_no_tool():
-    script = "import json, sys, wsx; print(json.dumps(sorted(sys.modules)))"
-    loaded = set(json.loads(subprocess.check_output([sys.executable, "-c", script], text=True)))
-    assert "wsx" in loaded
-    assert not loaded & NOT_LOADED
+    assert "wsx" in loaded_modules()
+    assert not loaded_modules() & NOT_LOADED
+
+
+def test_another_picows_is_refused_by_name(tmp_path):
+    if "picows" not in loaded_modules():
+        pytest.skip("wsx does not load picows yet")
+    (tmp_path / "picows").mkdir()
+    (tmp_path / "picows" / "__init__.py").write_text('__version__ = "2.3.0"\n')
+    (tmp_path / "picows-2.3.0.dist-info").mkdir()
+    (tmp_path / "picows-2.3.0.dist-info" / "METADATA").write_text("Name: picows\nVersion: 2.3.0\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", "import wsx"], env=environment, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "ImportError" in result.stderr
+    assert "2.3.1" in result.stderr and "2.3.0" in result.stderr

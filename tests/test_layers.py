@@ -19,24 +19,24 @@ LAYERS = {
         "wsx._assembler",
         "wsx._message",
         "wsx._inbox",
+        "wsx._writer",
         "wsx._ratelimit",
         "wsx._telemetry",
-        "wsx._writer",
         "wsx._envelope",
         "wsx._book",
     ],
     "base": [
-        "wsx.errors",
+        "wsx.clock",
         "wsx.config",
         "wsx.endpoint",
+        "wsx.errors",
         "wsx.events",
         "wsx.headers",
         "wsx.secret",
         "wsx.telemetry",
-        "wsx.clock",
     ],
     "transport": ["wsx.transport"],
-    "session": ["wsx.reconnection", "wsx.connection", "wsx.heartbeat", "wsx.error_handler"],
+    "session": ["wsx.connection", "wsx.error_handler", "wsx.heartbeat", "wsx.reconnection"],
     "messaging": ["wsx.message_handler", "wsx.json_rpc", "wsx.rate_limiter"],
     "client": ["wsx._lane", "wsx.client", "wsx.connection_registry", "wsx.supervisor", "wsx.health", "wsx.run"],
     "face": ["wsx"],
@@ -109,12 +109,12 @@ def imported_names(text: str) -> list[str]:
 def reversed_arrows(importer: Path, source: str) -> list[str]:
     """What `importer` imports from a layer above its own."""
     read = python_imports if importer.suffix == ".py" else cython_imports
-    own = layer_of(module_name(importer)) or "native"
+    own = layer_of(module_name(importer)) or ORDER[-1]
     return [
         f"{importer.relative_to(ROOT)} ({own}) imports {target} ({layer}), which lies above it"
         for target in sorted(read(importer, source))
         if (target + ".").startswith("wsx.")
-        if (layer := layer_of(target)) is None or ORDER.index(layer) > ORDER.index(own)
+        if (layer := layer_of(target)) and ORDER.index(layer) > ORDER.index(own)
     ]
 
 
