@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from bench.machine import pin_process
@@ -27,11 +28,9 @@ class RunFailed(Exception):
 def worker_sample(task: Task, environment: Mapping[str, str]) -> Sample:
     """Run `task` in a fresh interpreter. Raises RunFailed, also after RUN_SECONDS."""
     command = [sys.executable, "-m", "bench.worker", json.dumps(asdict(task))]
+    run = partial(subprocess.run, check=False, capture_output=True, text=True)
     try:
-        result = subprocess.run(
-            command, check=False, env=os.environ | environment, cwd=ROOT, capture_output=True, text=True,
-            timeout=RUN_SECONDS,
-        )  # fmt: skip
+        result = run(command, env=os.environ | environment, cwd=ROOT, timeout=RUN_SECONDS)
     except subprocess.TimeoutExpired as exc:
         raise RunFailed(f"no answer after {RUN_SECONDS:.0f} s") from exc
     if result.returncode != 0:
