@@ -20,7 +20,7 @@ types: .venv/installed
 	$(BIN)/mypy
 
 bench: .venv/bench build
-	$(BIN)/python -m pytest --benchmark
+	$(BIN)/python -m bench
 
 coverage: build/coverage
 	cd $< && WSX_DEBUG_BUILD=1 ../../$(BIN)/python setup.py --quiet build_ext --inplace
