@@ -1,7 +1,11 @@
 """wsx: a WebSocket client for trading systems.
 
-The public names, and nothing else. Everything is re-exported from the module that says more about it.
+The public names, each at home in a module that says more about it. A name is loaded when it is first used, so that
+`import wsx` costs little more than `import picows`; type checkers and editors see plain imports.
 """
+
+import typing as _typing
+from importlib import import_module as _import_module
 
 import picows as _picows
 
@@ -14,13 +18,28 @@ if _picows.__version__ != _PICOWS_VERSION:
         f" {_picows.__version__} is installed; install picows=={_PICOWS_VERSION}"
     )
 
-from wsx import errors, events  # noqa: E402, after the version check
-from wsx._message import Message  # noqa: E402
-from wsx._ratelimit import TokenBucket  # noqa: E402
-from wsx.client import Client, State, connect  # noqa: E402
-from wsx.config import Config, SocketOptions  # noqa: E402
-from wsx.run import run  # noqa: E402
-from wsx.secret import Secret  # noqa: E402
+from wsx.run import run  # noqa: E402, after the version check; at once, because the module bears the same name
+
+if _typing.TYPE_CHECKING:
+    from wsx import errors, events
+    from wsx._message import Message
+    from wsx._ratelimit import TokenBucket
+    from wsx.client import Client, State, connect
+    from wsx.config import Config, SocketOptions
+    from wsx.secret import Secret
+
+_HOMES = {
+    "Client": "wsx.client",
+    "Config": "wsx.config",
+    "Message": "wsx._message",
+    "Secret": "wsx.secret",
+    "SocketOptions": "wsx.config",
+    "State": "wsx.client",
+    "TokenBucket": "wsx._ratelimit",
+    "connect": "wsx.client",
+    "errors": "wsx.errors",
+    "events": "wsx.events",
+}
 
 __all__ = [
     "Client",
@@ -35,3 +54,17 @@ __all__ = [
     "events",
     "run",
 ]
+
+
+if not _typing.TYPE_CHECKING:  # a type checker would take every name for good
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'wsx' has no attribute {name!r}")
+        home = _import_module(_HOMES[name])
+        value = home if name in ("errors", "events") else getattr(home, name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
