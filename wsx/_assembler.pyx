@@ -20,7 +20,7 @@ from wsx._frame cimport (
 )
 from wsx._message cimport new_message
 
-from wsx._frame import FAULTS
+from wsx._frame import FAULTS as _FAULTS
 
 cdef extern from "_mask.h" nogil:
     int wsx_utf8_feed(wsx_utf8_state* state, const uint8_t* data, size_t size)
@@ -220,7 +220,7 @@ cdef class Assembler(FrameSink):
         return 1
 
     cdef int _fail(self, int fault) except -1:
-        close_code, reason = FAULTS[fault]
+        close_code, reason = _FAULTS[fault]
         return self.feed_failure(close_code, reason)
 
     cdef void _forget_message(self) noexcept:
