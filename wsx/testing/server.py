@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
+from wsx._message import Message
 from wsx.errors import ProtocolError
 from wsx.testing.certificates import Authority
 from wsx.transport._pipe import PipeWriter
 from wsx.transport.server_end import OnMessage, ServerEnd
 from wsx.transport.server_handshake import Request, RequestReader, accept_response, reject_response
 
-OnOpen: TypeAlias = Callable[[ServerEnd], object]
-Check: TypeAlias = Callable[[Request], int | None]
+_OnOpen: TypeAlias = Callable[[ServerEnd], object]
+_Check: TypeAlias = Callable[[Request], int | None]
 
 _READ_BUFFER_BYTES = 65536
 _WRITE_BUFFER_BYTES = 256 * 1024  # above this the client counts as not reading
@@ -33,6 +34,7 @@ class LocalServer:
     subprotocols: those it speaks; a client gets the first of its own list that is among them.
     on_open(connection), on_message(connection, message): called inline. check(request): an HTTP status to refuse a
     client with, or None. close_timeout: seconds that a client has to take part in closing.
+    A server with a state of its own overrides `opened`, `received` and `closed` instead.
     """
 
     def __init__(
@@ -42,9 +44,9 @@ class LocalServer:
         *,
         tls: bool = False,
         subprotocols: Iterable[str] = (),
-        on_open: OnOpen | None = None,
+        on_open: _OnOpen | None = None,
         on_message: OnMessage | None = None,
-        check: Check | None = None,
+        check: _Check | None = None,
         max_message_size: int = 16 << 20,
         close_timeout: float = 2,
     ) -> None:
@@ -109,6 +111,19 @@ class LocalServer:
         await asyncio.gather(*(wire.gone for wire in self._wires))
         await server.wait_closed()
 
+    def opened(self, connection: ServerEnd) -> None:
+        """A client was let in."""
+        if self._on_open is not None:
+            self._on_open(connection)
+
+    def received(self, connection: ServerEnd, message: Message) -> None:
+        """A client sent a message."""
+        if self._on_message is not None:
+            self._on_message(connection, message)
+
+    def closed(self, connection: ServerEnd) -> None:
+        """A connection is gone."""
+
     # ---- what a socket asks -----------------------------------------------------------------------------------------
 
     def _answer(self, request: Request) -> tuple[bytes, ServerEnd | None]:
@@ -119,16 +134,12 @@ class LocalServer:
         subprotocol = next((name for name in request.subprotocols if name in self._subprotocols), None)
         end = ServerEnd(
             request,
-            self._on_message,
+            self.received,
             subprotocol=subprotocol,
             max_message_size=self._max_message_size,
             close_timeout=self.close_timeout,
         )
         return accept_response(request, subprotocol), end
-
-    def _opened(self, end: ServerEnd) -> None:
-        if self._on_open is not None:
-            self._on_open(end)
 
 
 class _SocketWire(asyncio.BufferedProtocol):
@@ -179,6 +190,7 @@ class _SocketWire(asyncio.BufferedProtocol):
         if self.end is not None:
             self.writer.detach()
             self.end.on_disconnected()
+            self._server.closed(self.end)
         self.gone.set_result(None)
 
     # ---- Wire -------------------------------------------------------------------------------------------------------
@@ -246,6 +258,6 @@ class _SocketWire(asyncio.BufferedProtocol):
         self.writer.attach(self.write, self._transport.get_write_buffer_size)
         end.wire = self
         self.end = end
-        self._server._opened(end)
+        self._server.opened(end)
         if leftover:
             end.assembler.feed(leftover)
