@@ -12,10 +12,11 @@ import picows as _picows
 __version__ = "0.1.0"
 
 _PICOWS_VERSION = "2.3.1"
-if _picows.__version__ != _PICOWS_VERSION:
+_found = _picows.__version__  # type: ignore[attr-defined]
+if _found != _PICOWS_VERSION:
     raise ImportError(
         f"wsx {__version__} was built against picows {_PICOWS_VERSION} and uses its C layout, but picows"
-        f" {_picows.__version__} is installed; install picows=={_PICOWS_VERSION}"
+        f" {_found} is installed; install picows=={_PICOWS_VERSION}"
     )
 
 from wsx.run import run  # noqa: E402, after the version check; at once, because the module bears the same name

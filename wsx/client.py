@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from enum import StrEnum
 from types import TracebackType
-from typing import Any, Never, TypeAlias, TypeVar
+from typing import Any, Never, TypeAlias
 
 from wsx._assembler import may_be_sent
 from wsx._inbox import Inbox
@@ -38,7 +38,6 @@ from wsx.transport.base import Dial
 from wsx.transport.picows import dial as dial_picows
 
 _log = logging.getLogger("wsx")
-_T = TypeVar("_T")
 _Url: TypeAlias = str | Callable[[], str]
 _OnMessage: TypeAlias = Callable[[Message], object]
 _OnEvent: TypeAlias = Callable[[Event], object]
@@ -245,7 +244,7 @@ class Client(Lane):
         self.telemetry.add("inbox_pauses")
         self._connection.pause_reading()
         self._pause_timer = self._loop.call_later(self.config.max_pause, self._too_slow)
-        waiting = self._waiting()
+        waiting = {"inbox_messages": len(self._messages), "inbox_bytes": self._messages.waiting_bytes}
         self._emit(ReadingPaused(at_ns=self._paused_ns, epoch=self._epoch, **waiting))
 
     def on_inbox_drained(self) -> None:
@@ -270,14 +269,12 @@ class Client(Lane):
     def _too_slow(self) -> None:
         now_ns = time.monotonic_ns()
         paused_ns = now_ns - self._paused_ns if self._paused_ns is not None else 0
-        waiting = self._waiting()
+        messages, size = len(self._messages), self._messages.waiting_bytes
         self._stop_pause()
+        waiting = {"inbox_messages": messages, "inbox_bytes": size}
         self._emit(SlowConsumerEvent(at_ns=now_ns, epoch=self._epoch, paused_ns=paused_ns, **waiting))
         if self._connection is not None:
-            self._connection.fail(SlowConsumer(**waiting, paused_seconds=paused_ns / 1e9), _POLICY_VIOLATION)
-
-    def _waiting(self) -> dict[str, int]:
-        return {"inbox_messages": len(self._messages), "inbox_bytes": self._messages.waiting_bytes}
+            self._connection.fail(SlowConsumer(messages, size, paused_ns / 1e9), _POLICY_VIOLATION)
 
     def _stop_pause(self) -> None:
         self._paused_ns = None

@@ -7,7 +7,7 @@ Not here: liveness (heartbeat.py), what outlives a connection (client.py).
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from wsx._assembler import Assembler, MessageReceiver
 from wsx._telemetry import Telemetry
@@ -62,8 +62,14 @@ class Connection:
         self._pending_pong: bytes | None = None
         self.end: asyncio.Future[End] = self._loop.create_future()
         self.heartbeat = Heartbeat(self, config, telemetry, self._loop)
-        limits = {"max_message_size": config.max_message_size, "max_fragments": config.max_fragments}
-        self.assembler = Assembler(receiver, self, telemetry, epoch=epoch, **limits)
+        self.assembler = Assembler(
+            receiver,
+            self,
+            telemetry,
+            max_message_size=config.max_message_size,
+            max_fragments=config.max_fragments,
+            epoch=epoch,
+        )
         self.transport: Transport
 
     # ---- for the owner ----------------------------------------------------------------------------------------------

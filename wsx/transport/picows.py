@@ -15,7 +15,7 @@ from typing import Any
 
 import aiofastnet
 from aiohappyeyeballs import start_connection
-from picows.picows import WSProtocol
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from wsx._assembler import Assembler
 from wsx.errors import ConnectionFailed, Stage
@@ -97,9 +97,7 @@ async def _connect(opening: Opening, progress: _Progress) -> Any:
         raise ConnectionFailed(Stage.DNS, f"cannot resolve {endpoint.host!r}: {error.strerror or error}") from error
     progress.enter(Stage.TCP)
     try:
-        sock = await start_connection(
-            remote, local_addr_infos=local, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY  # type: ignore[arg-type]
-        )
+        sock = await start_connection(remote, local_addr_infos=local, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY)
     except (OSError, RuntimeError) as error:
         raise ConnectionFailed(Stage.TCP, f"cannot connect to {endpoint.origin}: {_in_words(error)}") from error
     apply_options(sock, opening.config.socket_options)
@@ -294,7 +292,8 @@ class _ParserLog:
     def exception(self, message: str, *args: Any) -> None:
         """What came out of the listener, or out of the parser itself."""
         error = sys.exc_info()[1]
-        asyncio.get_running_loop().call_soon(self._owner.on_broken, error)
+        broken = error if isinstance(error, Exception) else RuntimeError(message)
+        asyncio.get_running_loop().call_soon(self._owner.on_broken, broken)
 
 
 def _hand_over(opening: Opening, underlying: Any) -> Any:
