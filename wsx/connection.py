@@ -48,7 +48,13 @@ class ConnectionOwner(Protocol):
 
 
 class Connection:
-    """One WebSocket connection. Made by `open_connection`."""
+    """One WebSocket connection; `open_connection` gives it its transport."""
+
+    transport: Transport
+    _close_timer: asyncio.TimerHandle | None = None
+    _close_sent = False
+    _outcome: End | None = None  # known before the socket is gone
+    _pending_pong: bytes | None = None  # the newest PING that could not be answered for lack of room
 
     def __init__(
         self, config: Config, telemetry: Telemetry, owner: ConnectionOwner, receiver: MessageReceiver, epoch: int
@@ -56,10 +62,6 @@ class Connection:
         self._config = config
         self._owner = owner
         self._loop = asyncio.get_running_loop()
-        self._close_timer: asyncio.TimerHandle | None = None
-        self._close_sent = False
-        self._outcome: End | None = None  # known before the socket is gone
-        self._pending_pong: bytes | None = None
         self.end: asyncio.Future[End] = self._loop.create_future()
         self.heartbeat = Heartbeat(self, config, telemetry, self._loop)
         self.assembler = Assembler(
@@ -70,7 +72,6 @@ class Connection:
             max_fragments=config.max_fragments,
             epoch=epoch,
         )
-        self.transport: Transport
 
     # ---- for the owner ----------------------------------------------------------------------------------------------
 
