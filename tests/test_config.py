@@ -33,7 +33,7 @@ class TestDefaults:
         config = Config()
         assert (config.connect_timeout, config.close_timeout, config.max_pause) == (10, 2, 5)
         assert (config.ping_interval, config.ping_timeout) == (10, 5)
-        assert (config.max_message_size, config.max_fragments, config.write_limit) == (16 * MIB, 1024, MIB)
+        assert (config.max_message_size, config.max_fragments, config.write_limit) == (16 * MIB, 131_072, MIB)
         assert (config.inbox_messages, config.inbox_bytes, config.inbox_policy) == (65536, 16 * MIB, "pause")
         assert (config.reconnect, config.rate_limit, config.name, config.ssl) == (False, None, None, None)
         assert (config.headers, config.subprotocols) == ((), ())

@@ -24,7 +24,7 @@ class Assembler(FrameSink):
         telemetry: Telemetry,
         *,
         max_message_size: int = ...,
-        max_fragments: int = 1024,
+        max_fragments: int = 131072,
         server: bool = False,
         epoch: int = 1,
     ) -> Self: ...

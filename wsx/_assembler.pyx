@@ -49,7 +49,7 @@ cdef class Assembler(FrameSink):
     """
 
     def __cinit__(self, MessageReceiver receiver not None, control, Telemetry telemetry not None, *,
-                  size_t max_message_size=16 << 20, uint32_t max_fragments=1024, bint server=False,
+                  size_t max_message_size=16 << 20, uint32_t max_fragments=131072, bint server=False,
                   uint32_t epoch=1):
         self._receiver = receiver
         self._control = control
