@@ -16,6 +16,8 @@ CASE_SECONDS = 100
 
 
 async def echo_from_callback(url: str) -> None:
+    """One case, answered inline."""
+
     def on_message(message: wsx.Message) -> None:
         client.send_nowait(message.data, text=message.opcode == 1)
 
@@ -24,12 +26,14 @@ async def echo_from_callback(url: str) -> None:
 
 
 async def echo_from_loop(url: str) -> None:
+    """One case, answered from a reading task."""
     async with wsx.connect(url) as client:
         async for message in client:
             await client.send(message.data, text=message.opcode == 1)
 
 
 async def run_cases() -> None:
+    """Every case of the suite, then the report."""
     async with wsx.connect(f"{SERVER}/getCaseCount") as client:
         count = int((await client.recv()).text)
     for agent, echo in (("wsx-callback", echo_from_callback), ("wsx-loop", echo_from_loop)):
