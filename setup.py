@@ -32,7 +32,7 @@ def extensions() -> list[Extension]:
     """One extension for each .pyx below wsx/, named by its path."""
     flags = [] if os.name == "nt" else ["-O0" if SANITIZE else "-O1" if DEBUG else "-O3", "-fvisibility=hidden"]
     sanitizers = [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"] if SANITIZE else []
-    macros = [("CYTHON_TRACE_NOGIL", "1")] if DEBUG else []
+    macros = [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")] if DEBUG else []  # as coverage traces
     return [
         Extension(
             ".".join(path.with_suffix("").parts),

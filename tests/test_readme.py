@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from source_lines import ROOT
 
-README = ROOT / "README.md"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 SERVER = """
 import asyncio
@@ -70,13 +70,7 @@ def echo_url() -> Iterator[str]:
         server.kill()
 
 
-def readme() -> str:
-    return README.read_text(encoding="utf-8") if README.exists() else ""
-
-
-@pytest.mark.parametrize(
-    "program", blocks(readme(), "python"), ids=lambda program: program.strip().splitlines()[-1][:30]
-)
+@pytest.mark.parametrize("program", blocks(README, "python"))
 def test_a_program_of_the_readme_runs(program, tmp_path, request):
     if "ws://" in program or "wss://" in program:
         program = re.sub(r"wss?://[\w.:/-]+", request.getfixturevalue("echo_url"), program)
@@ -84,7 +78,9 @@ def test_a_program_of_the_readme_runs(program, tmp_path, request):
 
 
 def test_the_commands_of_the_readme_exist():
-    for shell in blocks(readme(), "sh", "bash", "shell", "console"):
+    shells = blocks(README, "sh", "bash", "shell", "console")
+    assert shells
+    for shell in shells:
         assert not unknown_targets(shell, (ROOT / "Makefile").read_text(encoding="utf-8"))
         assert not missing_files(shell, ROOT)
 
