@@ -5,7 +5,24 @@ Public names only. TLS needs the extra: `pip install 'wsx[testing]'`.
 
 from wsx.testing.capture import Capture, load_capture
 from wsx.testing.echo import EchoServer
+from wsx.testing.in_memory import connect_in_memory
+from wsx.testing.market import Market
+from wsx.testing.market_listing import Instrument
 from wsx.testing.replay import ReplayServer
 from wsx.testing.server import LocalServer
+from wsx.transport.memory import MemoryServer
+from wsx.transport.server_end import Door, ServerEnd
 
-__all__ = ["Capture", "EchoServer", "LocalServer", "ReplayServer", "load_capture"]
+__all__ = [
+    "Capture",
+    "Door",
+    "EchoServer",
+    "Instrument",
+    "LocalServer",
+    "Market",
+    "MemoryServer",
+    "ReplayServer",
+    "ServerEnd",
+    "connect_in_memory",
+    "load_capture",
+]

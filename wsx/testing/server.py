@@ -15,11 +15,10 @@ from wsx._message import Message
 from wsx.errors import ProtocolError
 from wsx.testing.certificates import Authority
 from wsx.transport._pipe import PipeWriter
-from wsx.transport.server_end import OnMessage, ServerEnd
-from wsx.transport.server_handshake import Request, RequestReader, accept_response, reject_response
+from wsx.transport.server_end import Check, Door, OnMessage, ServerEnd
+from wsx.transport.server_handshake import RequestReader, reject_response
 
 _OnOpen: TypeAlias = Callable[[ServerEnd], object]
-_Check: TypeAlias = Callable[[Request], int | None]
 
 _READ_BUFFER_BYTES = 65536
 _WRITE_BUFFER_BYTES = 256 * 1024  # above this the client counts as not reading
@@ -46,17 +45,21 @@ class LocalServer:
         subprotocols: Iterable[str] = (),
         on_open: _OnOpen | None = None,
         on_message: OnMessage | None = None,
-        check: _Check | None = None,
+        check: Check | None = None,
         max_message_size: int = 16 << 20,
         close_timeout: float = 2,
     ) -> None:
         self.host = host
-        self.close_timeout = close_timeout
+        self.door = Door(
+            on_message=self.received,
+            check=check,
+            subprotocols=tuple(subprotocols),
+            max_message_size=max_message_size,
+            close_timeout=close_timeout,
+        )
         self._port = port
         self._authority = Authority() if tls else None
-        self._subprotocols = tuple(subprotocols)
-        self._on_open, self._on_message, self._check = on_open, on_message, check
-        self._max_message_size = max_message_size
+        self._on_open, self._on_message = on_open, on_message
         self._server: asyncio.Server | None = None
         self._wires: dict[_SocketWire, None] = {}  # in the order of their arrival
 
@@ -91,7 +94,7 @@ class LocalServer:
         tls: dict[str, Any] = {}
         if self._authority is not None:
             tls = {"ssl": self._authority.server_context(self.host)}
-            tls |= {"ssl_handshake_timeout": _UPGRADE_TIMEOUT, "ssl_shutdown_timeout": self.close_timeout}
+            tls |= {"ssl_handshake_timeout": _UPGRADE_TIMEOUT, "ssl_shutdown_timeout": self.door.close_timeout}
         self._server = await loop.create_server(lambda: _SocketWire(self), self.host, self._port, **tls)
         return self
 
@@ -123,23 +126,6 @@ class LocalServer:
 
     def closed(self, connection: ServerEnd) -> None:
         """A connection is gone."""
-
-    # ---- what a socket asks -----------------------------------------------------------------------------------------
-
-    def _answer(self, request: Request) -> tuple[bytes, ServerEnd | None]:
-        """The answer to an upgrade request, and the connection where it is a 101."""
-        status = self._check(request) if self._check is not None else None
-        if status is not None:
-            return reject_response(status), None
-        subprotocol = next((name for name in request.subprotocols if name in self._subprotocols), None)
-        end = ServerEnd(
-            request,
-            self.received,
-            subprotocol=subprotocol,
-            max_message_size=self._max_message_size,
-            close_timeout=self.close_timeout,
-        )
-        return accept_response(request, subprotocol), end
 
 
 class _SocketWire(asyncio.BufferedProtocol):
@@ -245,7 +231,7 @@ class _SocketWire(asyncio.BufferedProtocol):
             return
         if request is None:
             return
-        answer, end = self._server._answer(request)
+        answer, end = self._server.door.answer(request)
         self._transport.write(answer)
         if end is None:
             self.close()

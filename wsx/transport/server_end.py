@@ -8,6 +8,7 @@ Not here: the upgrade (server_handshake.py), sockets (wsx/testing/server.py), bo
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from wsx._assembler import Assembler
@@ -15,9 +16,10 @@ from wsx._inbox import Inbox
 from wsx._message import Message
 from wsx._telemetry import Telemetry
 from wsx._writer import FrameWriter
-from wsx.transport.server_handshake import Request
+from wsx.transport.server_handshake import Request, accept_response, reject_response
 
 OnMessage: TypeAlias = Callable[["ServerEnd", Message], object]
+Check: TypeAlias = Callable[[Request], int | None]
 
 _log = logging.getLogger("wsx.server")
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x1, 0x2, 0x8, 0x9, 0xA
@@ -51,6 +53,30 @@ class Wire(Protocol):
         """Close now; what is buffered is lost."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Whom a server lets in, and what is done with their messages.
+
+    on_message(connection, message): called inline. check(request): an HTTP status to refuse a client with, or None.
+    subprotocols: those that are spoken; a client gets the first of its own list that is among them.
+    close_timeout: seconds that a client has to take part in closing.
+    """
+
+    on_message: OnMessage | None = None
+    check: Check | None = None
+    subprotocols: tuple[str, ...] = ()
+    max_message_size: int = 16 << 20
+    close_timeout: float = 2
+
+    def answer(self, request: Request) -> "tuple[bytes, ServerEnd | None]":
+        """The answer to an upgrade request, and the connection where it is a 101."""
+        status = self.check(request) if self.check is not None else None
+        if status is not None:
+            return reject_response(status), None
+        end = ServerEnd(request, self)
+        return accept_response(request, end.subprotocol), end
+
+
 class ServerEnd:
     """One connection, as its server holds it. Belongs to the loop that made it.
 
@@ -60,22 +86,13 @@ class ServerEnd:
 
     wire: Wire
 
-    def __init__(
-        self,
-        request: Request,
-        on_message: OnMessage | None = None,
-        *,
-        subprotocol: str | None = None,
-        max_message_size: int = 16 << 20,
-        close_timeout: float = 2,
-    ) -> None:
+    def __init__(self, request: Request, door: Door) -> None:
         self.request = request
-        self.subprotocol = subprotocol
+        self.subprotocol = next((name for name in request.subprotocols if name in door.subprotocols), None)
         self.close_code: int | None = None
         self.failure: tuple[int, str] | None = None
         self.telemetry = Telemetry()
-        self._on_message = on_message
-        self._close_timeout = close_timeout
+        self._door = door
         self._close_timer: asyncio.TimerHandle | None = None
         self._close_sent = False
         self._loop = asyncio.get_running_loop()
@@ -83,7 +100,8 @@ class ServerEnd:
         self._room: asyncio.Future[None] | None = None  # while the write buffer is too full
         inbox = Inbox(self, self.telemetry, callback=self._receive)
         inbox.start()
-        self.assembler = Assembler(inbox, self, self.telemetry, server=True, max_message_size=max_message_size)
+        size = door.max_message_size
+        self.assembler = Assembler(inbox, self, self.telemetry, server=True, max_message_size=size)
 
     # ---- for whoever writes the server ------------------------------------------------------------------------------
 
@@ -133,8 +151,8 @@ class ServerEnd:
     # ---- what the assembler and the inbox say -----------------------------------------------------------------------
 
     def _receive(self, message: Message) -> None:
-        if self._on_message is not None and self.open:
-            self._on_message(self, message)
+        if self._door.on_message is not None and self.open:
+            self._door.on_message(self, message)
 
     def on_callback_error(self, error: BaseException, message: Message) -> None:
         """The server's own code failed: said in the log, and to the client as 1011."""
@@ -195,7 +213,7 @@ class ServerEnd:
 
     def _send_close(self, code: int, reason: str) -> None:
         self._close_sent = True
-        self._close_timer = self._loop.call_later(self._close_timeout, self.wire.abort)
+        self._close_timer = self._loop.call_later(self._door.close_timeout, self.wire.abort)
         payload = b"" if code == _NO_STATUS else code.to_bytes(2, "big") + reason.encode()[:123]
         self.wire.writer.send(_CLOSE, payload)
 
