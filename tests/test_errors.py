@@ -18,6 +18,7 @@ from wsx.errors import (
     ConnectionFailed,
     ConnectionLost,
     ErrorContext,
+    Failure,
     HandshakeRejected,
     HeartbeatTimeout,
     InvalidHandshake,
@@ -26,6 +27,7 @@ from wsx.errors import (
     NotConnected,
     ProtocolError,
     RateLimited,
+    ReconnectExhausted,
     Recovery,
     RpcError,
     SlowConsumer,
@@ -44,6 +46,7 @@ EACH = [
     ConnectionLost("the peer reset the connection"),
     HeartbeatTimeout(5),
     SlowConsumer(10, 2000, 5.0),
+    ReconnectExhausted("attempts=2 are used up", [Failure(1, 5, "refused"), Failure(2, 9, "no route")]),
     ProtocolError(1002, "RSV1 is set"),
     InvalidUtf8(),
     MessageTooBig(1025, 1024),
@@ -64,6 +67,7 @@ TREE = {
     ConnectionLost: (Category.CONNECTION, Recovery.RECONNECT, ConnectionError),
     HeartbeatTimeout: (Category.CONNECTION, Recovery.RECONNECT, TimeoutError),
     SlowConsumer: (Category.CONNECTION, Recovery.RECONNECT, ConnectionLost),
+    ReconnectExhausted: (Category.CONNECTION, Recovery.PASS_THROUGH, ConnectionError),
     ProtocolError: (Category.PROTOCOL, Recovery.NOTIFY, WsxError),
     InvalidUtf8: (Category.PROTOCOL, Recovery.NOTIFY, ProtocolError),
     MessageTooBig: (Category.PROTOCOL, Recovery.NOTIFY, ProtocolError),
@@ -131,7 +135,7 @@ class TestText:
         assert str(MessageTooBig(3, 2, "max_fragments")) == (
             "message of at least 3 fragments exceeds max_fragments=2; closed with 1009"
         )
-        assert str(EACH[11]) == "10028 too_many_requests on private/buy (id 42)"
+        assert str(EACH[12]) == "10028 too_many_requests on private/buy (id 42)"
         assert str(RpcError(-32601, "Method not found")) == "-32601 Method not found"
         assert "no matching PONG within ping_timeout=5 s" in str(HeartbeatTimeout(5))
         assert "10 messages (2000 bytes)" in str(SlowConsumer(10, 2000, 5.0))
@@ -159,6 +163,17 @@ class TestText:
         error = ConnectionFailed("dns", "no such name")
         error.context = ErrorContext("reopening", attempt=3)
         assert str(error).endswith("resolver [reopening, attempt 3]")
+
+    def test_a_context_counts_what_was_in_flight_and_leaves_the_rest_to_explain(self):
+        context = ErrorContext("open", "wss://h/", in_flight=2, evidence=("loop lag 3 s",), last_events=("Opened",))
+        assert str(context) == "open wss://h/, in flight 2"
+
+    def test_giving_up_names_the_limit_and_the_last_failure(self):
+        assert str(ReconnectExhausted("attempts=2 are used up", [Failure(2, 9, "no route")])) == (
+            "gave up: attempts=2 are used up; the last failure: no route; the client is closed;"
+            " see this error's history, then connect anew"
+        )
+        assert "last failure" not in str(ReconnectExhausted("no attempt was allowed"))
 
     def test_a_close_without_reason_has_no_brackets(self):
         assert str(ConnectionClosed(1000)) == "connection closed with 1000; nothing more can be sent or received"

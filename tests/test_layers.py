@@ -26,6 +26,7 @@ LAYERS = {
         "wsx._book",
     ],
     "base": [
+        "wsx.backoff",
         "wsx.clock",
         "wsx.config",
         "wsx.endpoint",
@@ -36,7 +37,14 @@ LAYERS = {
         "wsx.telemetry",
     ],
     "transport": ["wsx.transport"],
-    "session": ["wsx.connection", "wsx.error_handler", "wsx.heartbeat", "wsx.reconnection"],
+    "session": [
+        "wsx.connection",
+        "wsx.error_handler",
+        "wsx.explanation",
+        "wsx.heartbeat",
+        "wsx.ledger",
+        "wsx.reconnection",
+    ],
     "messaging": ["wsx.message_handler", "wsx.json_rpc", "wsx.rate_limiter"],
     "client": ["wsx._lane", "wsx.client", "wsx.connection_registry", "wsx.supervisor", "wsx.health", "wsx.run"],
     "face": ["wsx"],

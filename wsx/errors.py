@@ -7,6 +7,7 @@
     ├── ConnectionLost            connection      reconnect      ConnectionError
     │   ├── HeartbeatTimeout      connection      reconnect      TimeoutError
     │   └── SlowConsumer          connection      reconnect
+    ├── ReconnectExhausted        connection      pass_through   ConnectionError
     ├── ProtocolError             protocol        notify
     │   ├── InvalidHandshake      protocol        notify         ConnectionFailed
     │   ├── InvalidUtf8           protocol        notify         close code 1007
@@ -40,18 +41,22 @@ __all__ = [
     "ConnectionFailed",
     "ConnectionLost",
     "ErrorContext",
+    "Failure",
     "HandshakeRejected",
     "HeartbeatTimeout",
     "InvalidHandshake",
     "InvalidUtf8",
     "MessageTooBig",
     "NotConnected",
+    "Pace",
     "ProtocolError",
     "RateLimited",
+    "ReconnectExhausted",
     "Recovery",
     "RpcError",
     "SlowConsumer",
     "Stage",
+    "Verdict",
     "WrongThread",
     "WsxError",
 ]
@@ -78,6 +83,15 @@ class Recovery(StrEnum):
     PASS_THROUGH = "pass_through"
 
 
+class Pace(StrEnum):
+    """How soon the next attempt may follow: at once where a connection had been established and after a jittered
+    delay otherwise; after a jittered delay in any case; or at the longest backoff."""
+
+    IMMEDIATE = "immediate"
+    JITTERED = "jittered"
+    LONGEST = "longest"
+
+
 class Stage(StrEnum):
     """How far an opening came."""
 
@@ -89,25 +103,52 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What wsx makes of an error. retry_after: seconds that the server asked to wait; None where it did not ask."""
+
+    category: Category
+    recovery: Recovery
+    retry_after: float | None = None
+    pace: Pace = Pace.IMMEDIATE
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorContext:
     """What was being done when an error arose.
 
     doing: a present participle with its object, such as "opening". endpoint: a URL; its user info, query and
     fragment are dropped here, since they may hold credentials. attempt and epoch: counted from 1; None where unknown.
+    in_flight: requests and sends without an outcome. evidence: what was measured, a phrase each. last_events: those
+    before it, a phrase each, the oldest first. The last two stay out of the text: `wsx.explain` shows them.
     """
 
     doing: str
     endpoint: str = ""
     attempt: int | None = None
     epoch: int | None = None
+    in_flight: int | None = None
+    evidence: tuple[str, ...] = ()
+    last_events: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "endpoint", _without_credentials(self.endpoint))
 
     def __str__(self) -> str:
         words = " ".join(filter(None, (self.doing, self.endpoint)))
-        counted = (("attempt", self.attempt), ("epoch", self.epoch))
+        counted = (("attempt", self.attempt), ("epoch", self.epoch), ("in flight", self.in_flight))
         return ", ".join([words, *(f"{name} {count}" for name, count in counted if count is not None)])
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One line in the history of attempts.
+
+    attempt: 0 for the loss of a stable connection, from 1 for the attempts after it. at_ns: monotonic. error: its text.
+    """
+
+    attempt: int
+    at_ns: int
+    error: str
 
 
 # ---- the root -------------------------------------------------------------------------------------------------------
@@ -229,6 +270,22 @@ class SlowConsumer(ConnectionLost):
             " inbox_bytes or max_pause"
         )
         WsxError.__init__(self, text, context=context)
+
+
+class ReconnectExhausted(WsxError, ConnectionError):
+    """wsx has given up: the configured attempts are used up, or the peer broke the protocol too often.
+
+    why: which limit it was. history: the newest failures, the oldest of them first. The client is closed.
+    """
+
+    category = Category.CONNECTION
+
+    def __init__(self, why: str, history: Iterable[Failure] = (), *, context: ErrorContext | None = None) -> None:
+        self.why = why
+        self.history = tuple(history)
+        last = f"; the last failure: {self.history[-1].error}" if self.history else ""
+        text = f"gave up: {why}{last}; the client is closed; see this error's history, then connect anew"
+        super().__init__(text, context=context)
 
 
 # ---- protocol -------------------------------------------------------------------------------------------------------

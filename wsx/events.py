@@ -6,11 +6,16 @@
     ├── ReadingPaused     the inbox is full: nothing is read from the socket
     ├── ReadingResumed    there is room again
     ├── SlowConsumer      reading was paused for too long (or may not be): the connection is given up
+    ├── Reconnecting      another attempt will be made
+    ├── Halted            a person is needed: nothing is tried until `client.resume()`
+    ├── GapEvent          something was missed, or may have been
+    ├── StaleData         the connection lives, but no data came for `data_timeout`
+    ├── Suspended         the machine slept, and has been woken
     ├── LoopBlocked       the event loop did not run for a while
     └── CallbackFailed    the user's callback raised; the connection stays up
 
 Times are nanoseconds of the monotonic clock. The error of the same name as an event is in errors.py.
-Not here: who emits them, and when.
+Not here: who emits them, and when; remembering gaps (ledger.py).
 """
 
 from dataclasses import dataclass
@@ -19,12 +24,18 @@ __all__ = [
     "CallbackFailed",
     "Closed",
     "Event",
+    "Gap",
+    "GapEvent",
+    "Halted",
     "LoopBlocked",
     "Opened",
     "OpeningTimes",
     "ReadingPaused",
     "ReadingResumed",
+    "Reconnecting",
     "SlowConsumer",
+    "StaleData",
+    "Suspended",
 ]
 
 
@@ -40,6 +51,23 @@ class OpeningTimes:
     @property
     def total_ns(self) -> int:
         return self.dns_ns + self.tcp_ns + self.tls_ns + self.upgrade_ns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """One time of blindness: what came between two messages that are known to be good is missing, or may be.
+
+    stream: a subscription's name; "" for everything the connection carried. last_good_ns, first_good_ns: when the last
+    message before and the first after it arrived; first_good_ns is None while it lasts. cause: in a word or two, such
+    as "reconnect" or "inbox overflow". missed: how many messages, None where nobody knows. epoch: in which it began.
+    """
+
+    stream: str
+    last_good_ns: int
+    first_good_ns: int | None
+    cause: str
+    missed: int | None = None
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +117,45 @@ class SlowConsumer(Event):
     inbox_messages: int
     inbox_bytes: int
     paused_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconnecting(Event):
+    """attempt: from 1 since the connection was last stable. delay_seconds: to wait before it. error: what ended the
+    connection or the attempt before; None after an orderly close. epoch: of the connection that was lost."""
+
+    attempt: int
+    delay_seconds: float
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halted(Event):
+    """error: why no further attempt is made."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapEvent(Event):
+    """gap: what the first message after it carries too, as `message.gap`."""
+
+    gap: Gap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaleData(Event):
+    """stream: a subscription's name; "" for the connection. silent_ns: for how long no data came; PONGs are none."""
+
+    stream: str
+    silent_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspended(Event):
+    """suspended_ns: for how long the machine slept."""
+
+    suspended_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
