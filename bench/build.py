@@ -1,4 +1,4 @@
-"""Compiles the far end (far_end.c) into bench/.build.
+"""Compiles the far end (far_end.c) and the timing of mask keys (mask_keys.c) into bench/.build.
 
 TLS is compiled in where OpenSSL's headers and libraries are found, and left out with a word where they are not.
 CC, CFLAGS and LDFLAGS are honoured. Not here: what the program does (far_end.c) and who starts it (far_end.py).
@@ -48,6 +48,14 @@ def _has_openssl() -> bool:
         probe.write_text(TLS_PROBE)
         result = subprocess.run(_command(probe, Path(folder, "probe"), True), check=False, stderr=subprocess.DEVNULL)
     return result.returncode == 0
+
+
+def build_mask_keys() -> Path:
+    """The program that times mask keys in C, compiled anew at each call. Raises as `build` does."""
+    source, binary = HERE / "mask_keys.c", HERE / ".build" / "mask_keys"
+    binary.parent.mkdir(exist_ok=True)
+    subprocess.run(_command(source, binary, False), check=True)
+    return binary
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@
 #include <sys/random.h>
 #endif
 
-#define WSX_POOL_BYTES 4096
+#define WSX_POOL_BYTES 16384
 
 static uint8_t wsx_pool[WSX_POOL_BYTES];
 static size_t wsx_pool_used = WSX_POOL_BYTES;
