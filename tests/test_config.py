@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsx import config as config_module
+from wsx.backoff import Backoff
 from wsx.config import Config, SocketOptions, make_config
 from wsx.endpoint import parse_url
+from wsx.error_handler import ErrorHandler
 from wsx.secret import Secret
 
 MIB = 1024 * 1024
@@ -209,12 +211,27 @@ class TestPolicies:
         with pytest.raises(TypeError, match="inbox_policy must be 'pause' or 'disconnect', not list"):
             Config(inbox_policy=[])
 
-    def test_reconnect_can_only_be_false_in_this_version(self):
-        assert Config(reconnect=False).reconnect is False
-        with pytest.raises(ValueError, match="this version does not reconnect"):
-            Config(reconnect=True)
-        with pytest.raises(TypeError, match="reconnect must be True or False, not int"):
+    def test_reconnect_is_a_flag_or_a_backoff(self):
+        backoff = Backoff(cap=5)
+        assert [Config(reconnect=value).reconnect for value in (False, True, backoff)] == [False, True, backoff]
+        with pytest.raises(TypeError, match="reconnect must be True, False or a Backoff, not int"):
             Config(reconnect=1)
+
+    def test_hooks_are_coroutine_functions(self):
+        async def hook(route):
+            """Nothing to prepare."""
+
+        assert Config(on_open=[hook]).on_open == (hook,)
+        with pytest.raises(TypeError, match="each of on_open must be a coroutine function that takes a Route, not int"):
+            Config(on_open=[5])
+        with pytest.raises(TypeError, match="on_open must be a list of coroutine functions, not int"):
+            Config(on_open=5)
+
+    def test_an_error_handler_judges(self):
+        handler = ErrorHandler()
+        assert Config(error_handler=handler).error_handler is handler
+        with pytest.raises(TypeError, match="error_handler must be a wsx.ErrorHandler, not str"):
+            Config(error_handler="strict")
 
     def test_a_rate_limit_is_a_token_bucket(self):
         from wsx._ratelimit import TokenBucket

@@ -62,7 +62,7 @@ class TestBothWays:
                 received = []
                 for number in range(2000):
                     await client.send(str(number))
-                    while len(client._messages) and random_numbers.random() < 0.7:
+                    while len(client._session.inbox) and random_numbers.random() < 0.7:
                         received.append(int((await client.recv()).text))
                 while len(received) < 2000:
                     received.append(int((await client.recv()).text))
@@ -237,7 +237,7 @@ class TestBounds:
                 received = []
                 async for message in client:
                     received.append(int(message.text))
-                    assert len(client._messages) < 10 + 500
+                    assert len(client._session.inbox) < 10 + 500
                 await writing
                 return received, client.close_code
 

@@ -25,17 +25,20 @@ if _typing.TYPE_CHECKING:
     from wsx import errors, events
     from wsx._message import Message
     from wsx._ratelimit import TokenBucket
-    from wsx.client import Client, State, connect
+    from wsx.backoff import Backoff
+    from wsx.client import Client, connect
     from wsx.config import Config, SocketOptions
     from wsx.secret import Secret
+    from wsx.session import State
 
 _HOMES = {
+    "Backoff": "wsx.backoff",
     "Client": "wsx.client",
     "Config": "wsx.config",
     "Message": "wsx._message",
     "Secret": "wsx.secret",
     "SocketOptions": "wsx.config",
-    "State": "wsx.client",
+    "State": "wsx.session",
     "TokenBucket": "wsx._ratelimit",
     "connect": "wsx.client",
     "errors": "wsx.errors",
@@ -43,6 +46,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Backoff",
     "Client",
     "Config",
     "Message",

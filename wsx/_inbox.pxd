@@ -14,7 +14,10 @@ cdef class Inbox(MessageReceiver):
     cdef readonly bint full              # from reaching a limit until both are half free again
     cdef readonly object error           # why it ended, or None
     cdef readonly bint ended
-    cdef object _owner                   # on_inbox_full(), on_inbox_drained(), on_callback_error(error, message)
+    cdef public object divert            # takes each message instead, while hooks run; else None
+    cdef public bint blind               # the next message ends a gap: the owner says which
+    cdef object _interruption            # raised once to the reader, or None
+    cdef object _owner                   # on_inbox_full(), on_inbox_drained(), on_callback_error(), on_sight(message)
     cdef object _callback                # or None: messages wait to be read
     cdef bint _started                   # the callback may be called
     cdef Telemetry _telemetry

@@ -46,7 +46,8 @@ cdef enum:
 cdef class Inbox(MessageReceiver):
     """One client's messages between the socket and their reader.
 
-    owner: hears `on_inbox_full()`, `on_inbox_drained()` and `on_callback_error(error, message)`.
+    owner: hears `on_inbox_full()`, `on_inbox_drained()` and `on_callback_error(error, message)`, and is asked by
+    `on_sight(message)` for the gap that a message ends.
     callback: called with each message once `start()` was called; None: messages wait to be read.
     A limit may be passed by what one read of the socket still brings after `on_inbox_full()`.
     """
@@ -81,6 +82,15 @@ cdef class Inbox(MessageReceiver):
             self.error = error
             self._wake()
 
+    def deliver(self, Message message not None):
+        """A message that was held back, as if it came now."""
+        self.receive(message)
+
+    def interrupt(self, error not None):
+        """Raise `error` to the reader once, after what waits; more may come later."""
+        self._interruption = error
+        self._wake()
+
     @property
     def has_callback(self):
         """Are messages handed over rather than kept?"""
@@ -94,6 +104,12 @@ cdef class Inbox(MessageReceiver):
     cdef int receive(self, Message message) except -1:
         if self.ended:
             return 0
+        if self.divert is not None:
+            self.divert(message)
+            return 0
+        if self.blind:
+            self.blind = False
+            message.gap = self._owner.on_sight(message)
         if self._started and self._callback is not None:
             return self._call(message)
         return self._push(message)
@@ -246,6 +262,9 @@ cdef class MessageIterator:
                 return PYGEN_RETURN
             if inbox.ended:
                 raise StopAsyncIteration if inbox.error is None else inbox.error
+            if inbox._interruption is not None:
+                interruption, inbox._interruption = inbox._interruption, None
+                raise interruption
             self._waiting = inbox._wait()
 
 

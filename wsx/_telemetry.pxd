@@ -38,6 +38,7 @@ cdef struct Counters:                    # every word is 8 bytes and 8-aligned; 
     uint64_t sends_rate_limited          # refused with RateLimited
     # connection
     uint64_t connections_opened
+    uint64_t reconnect_attempts
     uint64_t opening_dns_ns              # stages of the last opening
     uint64_t opening_tcp_ns
     uint64_t opening_tls_ns

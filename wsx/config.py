@@ -5,11 +5,13 @@ Each field works: what a later version adds is unknown here.
 Not here: the URL (endpoint.py), the rules for header fields (headers.py).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from inspect import iscoroutinefunction
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
+from wsx.backoff import Backoff
 from wsx.endpoint import Endpoint, parse_url
 from wsx.headers import CheckedHeaders, HeaderPairs, carries_credentials, checked_headers, is_token
 
@@ -21,6 +23,19 @@ __all__ = ["Config", "Endpoint", "SocketOptions", "make_config", "parse_url"]
 _MIB = 1024 * 1024
 _SHORTEST, _LONGEST = 0.001, 86_400.0  # seconds: above zero also in milliseconds; a day in nanoseconds fits anywhere
 _LARGEST = 2**31 - 1  # bytes, messages, fragments: what a socket option and a C int can hold
+
+Hook: TypeAlias = Callable[[Any], Awaitable[object]]  # given a Route
+
+
+class ErrorJudge(Protocol):
+    """What decides what an error means: error_handler.ErrorHandler."""
+
+    def judge(self, error: BaseException, *, in_callback: bool = False) -> Any:
+        """The verdict on an exception."""
+
+    def judge_close(self, code: int, reason: str = "") -> Any:
+        """The verdict on a close code."""
+
 
 # ---- one check a kind of value: (field, value) -> the value to keep -------------------------------------------------
 
@@ -115,10 +130,26 @@ def _policy(name: str, value: Any) -> str:
     return value
 
 
-def _reconnect(name: str, value: Any) -> bool:
-    if _flag(name, value):
-        raise ValueError(f"{name}=True: this version does not reconnect; leave {name} out and call connect() again")
-    return False
+def _reconnect(name: str, value: Any) -> bool | Backoff:
+    if not isinstance(value, bool | Backoff):
+        raise _wrong_type(name, "True, False or a Backoff", value)
+    return value
+
+
+def _hooks(name: str, value: Any) -> tuple[Hook, ...]:
+    if not isinstance(value, Iterable):
+        raise _wrong_type(name, "a list of coroutine functions", value)
+    hooks = tuple(value)
+    for hook in hooks:
+        if not iscoroutinefunction(hook):
+            raise _wrong_type(f"each of {name}", "a coroutine function that takes a Route", hook)
+    return hooks
+
+
+def _judge(name: str, value: Any) -> Any:
+    if not callable(getattr(value, "judge", None)) or not callable(getattr(value, "judge_close", None)):
+        raise _wrong_type(name, "a wsx.ErrorHandler", value)
+    return value
 
 
 def _rate_limit(name: str, value: Any) -> Any:
@@ -182,6 +213,8 @@ _CHECKS: dict[str, _Check] = {
     "inbox_policy": _policy,
     "max_pause": _seconds,
     "reconnect": _reconnect,
+    "error_handler": _optional(_judge),
+    "on_open": _hooks,
     "rate_limit": _optional(_rate_limit),
     "name": _optional(_text),
 }
@@ -195,7 +228,9 @@ class Config:
     handshakes) and its result checked then. ssl: None for verified TLS with the system's roots. source_address: kept
     as a tuple of host and port. connect_timeout: one deadline over DNS, TCP, TLS and upgrade. ping_interval: None
     turns the heartbeat off. inbox_policy: "pause" stops reading while the inbox is full, for at most max_pause;
-    "disconnect" does not wait. name: the client's name in logs and errors.
+    "disconnect" does not wait. reconnect: False, True or a `Backoff`. error_handler: changes to the
+    tables that say what an error means. on_open: coroutine functions that prepare each new connection, in this order,
+    before user traffic flows; each is given a `Route`. name: the client's name in logs and errors.
     """
 
     headers: HeaderPairs | Callable[[], HeaderPairs] = field(default=(), repr=False)
@@ -215,7 +250,9 @@ class Config:
     inbox_bytes: int = 16 * _MIB
     inbox_policy: Literal["pause", "disconnect"] = "pause"
     max_pause: float = 5
-    reconnect: bool = False
+    reconnect: bool | Backoff = False
+    error_handler: "ErrorJudge | None" = None
+    on_open: Iterable[Hook] = ()
     rate_limit: "TokenBucket | None" = None
     name: str | None = None
 

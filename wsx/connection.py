@@ -102,6 +102,10 @@ class Connection:
             self.transport.abort()
             self.on_disconnected()
 
+    def drop(self) -> None:
+        """End now, without a word to anybody: its restoring has failed, and that error is told instead."""
+        self.abort(ConnectionLost("it could not be restored"))
+
     def pause_reading(self) -> None:
         """Stop taking data; the heartbeat rests, because a PONG could not be seen."""
         self.transport.pause_reading()

@@ -1,0 +1,265 @@
+"""A session over real sockets: it comes back, in order, says what it missed, and ends where it must."""
+
+import asyncio
+import base64
+import hashlib
+import struct
+
+import pytest
+
+import wsx
+from wsx import errors, events
+
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+QUICK = wsx.Backoff(initial=0.01, cap=0.05)
+
+
+class Server:
+    """A raw server: `serve(number, reader, writer)` is each connection's life after the 101."""
+
+    def __init__(self, serve, status=None):
+        self.serve, self.status = serve, status or (lambda number: 101)
+        self.count = 0
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.url = f"ws://127.0.0.1:{self.server.sockets[0].getsockname()[1]}/"
+        return self
+
+    async def __aexit__(self, *args):
+        self.server.close()
+
+    async def _accept(self, reader, writer):
+        self.count += 1
+        number = self.count
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            key = next(line[19:] for line in head.split(b"\r\n") if line.startswith(b"Sec-WebSocket-Key: "))
+            status = self.status(number)
+            if status != 101:
+                writer.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
+                return
+            accept = base64.b64encode(hashlib.sha1(key + GUID).digest())
+            writer.write(b"HTTP/1.1 101 Ok\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+            writer.write(b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+            await self.serve(number, reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+
+def text(words):
+    payload = words.encode()
+    return bytes([0x81, len(payload)]) + payload
+
+
+def close(code):
+    return b"\x88\x02" + struct.pack(">H", code)
+
+
+async def read_text(reader):
+    """The next text message of a client: short and masked."""
+    head = await reader.readexactly(2)
+    key = await reader.readexactly(4)
+    payload = await reader.readexactly(head[1] & 0x7F)
+    return bytes(byte ^ key[i & 3] for i, byte in enumerate(payload)).decode() if head[0] == 0x81 else head[0]
+
+
+async def stay(reader):
+    while await reader.read(4096):
+        pass
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request):
+    return lambda main: wsx.run(asyncio.wait_for(main, 20), loop=request.param)
+
+
+def test_reading_goes_on_over_a_cut_and_the_gap_is_said(run):
+    async def serve(number, reader, writer):
+        writer.write(text(f"from {number}"))
+        if number == 1:
+            await reader.read(1)
+            writer.transport.abort()
+        else:
+            await stay(reader)
+
+    async def main():
+        seen = []
+        async with Server(serve) as server:
+            async with wsx.connect(server.url, reconnect=QUICK, on_event=seen.append) as client:
+                first = await client.recv()
+                client.send_nowait("x")
+                second = await client.recv()
+                assert (first.text, second.text) == ("from 1", "from 2")
+                assert (first.epoch, second.epoch) == (1, 2)
+                assert first.gap is None and second.gap.cause == "ConnectionLost"
+                assert second.gap.last_good_ns < second.gap.first_good_ns == second.received_ns
+                assert client.ledger.was_blind(second.gap.last_good_ns + 1) == second.gap
+                assert client.state is wsx.State.OPEN
+        kinds = [type(event).__name__ for event in seen]
+        assert kinds == ["Opened", "Closed", "Reconnecting", "Opened", "GapEvent", "Closed"]
+
+    run(main())
+
+
+def test_the_first_opening_is_tried_once(run):
+    async def main():
+        async with Server(stay, status=lambda number: 503) as server:
+            with pytest.raises(errors.HandshakeRejected):
+                await wsx.connect(server.url, reconnect=QUICK)
+            assert server.count == 1
+
+    run(main())
+
+
+def test_hooks_and_subscriptions_are_restored_in_order_before_user_traffic(run):
+    heard = []
+
+    async def serve(number, reader, writer):
+        while True:
+            words = await read_text(reader)
+            heard.append((number, words))
+            if words == "login":
+                writer.write(text("news") + text("welcome"))
+            if words == "cut":
+                writer.transport.abort()
+                return
+            if words == 0x88:
+                return
+
+    async def login(route):
+        answer = await route.request("login", lambda message: message.text == "welcome", timeout=5)
+        assert answer.epoch == route.epoch
+
+    async def main():
+        async with Server(serve) as server, wsx.connect(server.url, reconnect=QUICK, on_open=[login]) as client:
+            assert (await client.recv()).text == "news"
+            await client.subscribe("one")
+            await client.subscribe("two")
+            await client.subscribe("three")
+            await client.unsubscribe("no two", subscription="two")
+            await client.send("cut")
+            message = await client.recv()
+            assert message.text == "news" and message.gap is not None
+            await client.send("user")
+        second = [words for number, words in heard if number == 2 and isinstance(words, str)]
+        assert second == ["login", "one", "three", "user"]
+
+    run(main())
+
+
+def test_a_refused_login_halts_until_a_person_resumes(run):
+    statuses = {1: 101, 2: 401}
+
+    async def serve(number, reader, writer):
+        writer.write(text(f"from {number}"))
+        if number == 1:
+            writer.write(close(1012))
+        await stay(reader)
+
+    async def main():
+        async with Server(serve, status=lambda number: statuses.get(number, 101)) as server:
+            async with wsx.connect(server.url, reconnect=QUICK) as client:
+                assert (await client.recv()).text == "from 1"
+                with pytest.raises(errors.HandshakeRejected):
+                    await client.recv()
+                assert client.state is wsx.State.HALTED
+                with pytest.raises(errors.NotConnected, match="resume"):
+                    client.send_nowait("x")
+                with pytest.raises(errors.NotConnected):
+                    await client.wait_open()
+                client.resume()
+                await client.wait_open()
+                assert (await client.recv()).text == "from 3"
+
+    run(main())
+
+
+def test_exhausted_attempts_close_the_client_with_their_history(run):
+    async def serve(number, reader, writer):
+        writer.transport.abort()
+
+    async def main():
+        async with Server(serve, status=lambda number: 101 if number == 1 else 500) as server:
+            client = await wsx.connect(server.url, reconnect=wsx.Backoff(initial=0.01, cap=0.02, attempts=3))
+            with pytest.raises(errors.ReconnectExhausted) as caught:
+                await client.recv()
+            assert client.state is wsx.State.CLOSED and server.count == 4
+            assert len(caught.value.history) == 4
+            await client.wait_closed()
+
+    run(main())
+
+
+def test_closing_while_reconnecting_leaves_nothing(run):
+    async def serve(number, reader, writer):
+        writer.transport.abort()
+
+    async def main():
+        async with Server(serve, status=lambda number: 101 if number == 1 else 503) as server:
+            lost = asyncio.Event()
+            client = await wsx.connect(
+                server.url,
+                reconnect=wsx.Backoff(initial=30, cap=30),
+                on_event=lambda event: (
+                    lost.set() if isinstance(event, events.Reconnecting) and event.attempt == 2 else None
+                ),
+            )
+            await lost.wait()
+            assert client.state is wsx.State.RECONNECTING
+            with pytest.raises(errors.NotConnected, match="RECONNECTING, attempt 2"):
+                await client.send("x")
+            await client.close()
+            assert client.state is wsx.State.CLOSED
+            others = [task for task in asyncio.all_tasks() if task.get_name() == "wsx-reconnect"]
+            assert not others
+
+    run(main())
+
+
+def test_reconnect_by_hand_takes_another_connection(run):
+    async def serve(number, reader, writer):
+        writer.write(text(f"from {number}"))
+        if await read_text(reader) == 0x88:
+            writer.write(close(1000))
+
+    async def main():
+        async with Server(serve) as server, wsx.connect(server.url, reconnect=QUICK) as client:
+            assert (await client.recv()).text == "from 1"
+            client.reconnect()
+            assert (await client.recv()).text == "from 2"
+            assert client.epoch == 2
+
+    run(main())
+
+
+def test_a_cut_while_hooks_run_is_an_attempt_that_failed(run):
+    async def serve(number, reader, writer):
+        await read_text(reader)
+        if number in (1, 4):
+            writer.write(text("welcome"))
+        if number != 4:
+            writer.transport.abort()
+            return
+        await stay(reader)
+
+    async def login(route):
+        await route.request("login", lambda message: message.text == "welcome", timeout=5)
+
+    async def main():
+        attempts = []
+        async with Server(serve) as server, wsx.connect(
+            server.url,
+            reconnect=QUICK,
+            on_open=[login],
+            on_event=lambda event: (
+                attempts.append(event.attempt) if isinstance(event, events.Reconnecting) else None
+            ),
+        ) as client:
+            while client.epoch < 4 or client.state is not wsx.State.OPEN:
+                await asyncio.sleep(0.01)
+        assert server.count == 4 and attempts == [1, 2, 3]
+
+    run(main())

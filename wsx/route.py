@@ -1,0 +1,87 @@
+"""The private way of an `on_open` hook: it shares the socket with user traffic, which waits until the hooks end.
+
+What arrives meanwhile is either the answer that a hook waits for or is held, in order, for the user.
+Not here: when hooks run (client.py).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from wsx._message import Message
+from wsx.connection import Connection
+from wsx.errors import NotConnected, SlowConsumer
+
+_TEXT, _BINARY = 0x1, 0x2
+_POLICY_VIOLATION = 1008
+
+IsAnswer: TypeAlias = Callable[[Message], bool]
+
+
+class Route:
+    """What a hook is given. `epoch`: number of the connection that it prepares."""
+
+    def __init__(self, connection: Connection, most_held: int) -> None:
+        self.epoch = connection.assembler.epoch
+        self.held: deque[Message] = deque()
+        self._most_held = most_held
+        self._connection = connection
+        self._asked: list[tuple[IsAnswer, asyncio.Future[Message]]] = []
+        self._error: Exception | None = None
+
+    def send(self, data: Any, *, text: bool | None = None) -> None:
+        """Send a message past the rate limit. Raises NotConnected where the connection has ended."""
+        if self._connection.closing:
+            raise NotConnected("the connection ended before it was restored; nothing was sent")
+        as_text = isinstance(data, str) if text is None else text
+        payload = data.encode() if isinstance(data, str) else data
+        self._connection.transport.writer.send(_TEXT if as_text else _BINARY, payload)
+
+    async def request(self, data: Any, is_answer: IsAnswer, *, timeout: float) -> Message:
+        """Send, and wait for the first message that `is_answer` accepts; it does not reach the user.
+
+        Raises TimeoutError after `timeout` seconds, NotConnected when the connection ends first.
+        """
+        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._asked.append((is_answer, answer))
+        try:
+            self.send(data)
+            async with asyncio.timeout(timeout):
+                return await answer
+        finally:
+            self._asked.remove((is_answer, answer))
+
+    def take(self, message: Message) -> None:
+        """A message that came while hooks run: an answer, or held for the user."""
+        for is_answer, answer in self._asked:
+            if not answer.done() and _accepts(is_answer, message, answer):
+                return
+        self.held.append(message)
+        if len(self.held) > self._most_held:
+            size = sum(len(held) for held in self.held)
+            self._connection.fail(SlowConsumer(len(self.held), size, 0), _POLICY_VIOLATION)
+
+    def check(self) -> None:
+        """Raise what ended the connection, if anything did."""
+        if self._error is not None:
+            raise self._error
+
+    def fail(self, error: Exception) -> None:
+        """The connection has ended: whoever waits is told."""
+        self._error = error
+        for _, answer in self._asked:
+            if not answer.done():
+                answer.set_exception(error)
+
+
+def _accepts(is_answer: IsAnswer, message: Message, answer: "asyncio.Future[Message]") -> bool:
+    """Give the message to whom it belongs. A test that raises fails its own hook, nobody else."""
+    try:
+        if not is_answer(message):
+            return False
+    except Exception as error:
+        answer.set_exception(error)
+        return False
+    answer.set_result(message)
+    return True
