@@ -65,7 +65,7 @@ class ReplayServer(LocalServer):
         play = self._play(connection, begin)
         self._players[connection] = asyncio.get_running_loop().create_task(play)
 
-    def received(self, connection: ServerEnd, message: Message) -> None:  # noqa: ARG002
+    def received(self, connection: ServerEnd, message: Message) -> None:
         self._begin[connection].set()
 
     def closed(self, connection: ServerEnd) -> None:

@@ -151,7 +151,7 @@ class _SocketWire(asyncio.BufferedProtocol):
         if self._server._server is None:
             self.abort()
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+    def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -170,7 +170,7 @@ class _SocketWire(asyncio.BufferedProtocol):
         if self.end is not None:
             self.end.on_writing_resumed()
 
-    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
+    def connection_lost(self, error: Exception | None) -> None:
         self._deadline.cancel()
         self._server._wires.pop(self, None)
         if self.end is not None:

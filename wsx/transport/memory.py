@@ -129,7 +129,7 @@ class MemoryTransport:
         for stream in (self._outgoing, self._incoming):
             stream.cut()
 
-    def get_extra_info(self, name: str) -> Any:  # noqa: ARG002, there is no socket
+    def get_extra_info(self, name: str) -> Any:
         return None
 
     # ---- what the stream says ---------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ class MemoryTransport:
             return
         try:
             self._sink.feed(data)
-        except Exception as error:  # noqa: BLE001, the owner says what follows
+        except Exception as error:
             self._owner.on_broken(error)
 
     def ended(self) -> None:

@@ -161,12 +161,17 @@ class ServerEnd:
         _log.error("a server's on_message raised on a message of %d bytes", len(message), exc_info=error)
         self.close(_INTERNAL_ERROR, type(error).__name__)
 
+    def on_inbox_full(self) -> None:
+        """Never: each message is handed over at once."""
+
+    on_inbox_drained = on_inbox_full
+
     def on_control(self, opcode: int, payload: bytes) -> None:
         """PING is answered with the same payload (RFC 6455 5.5.3)."""
         if opcode == _PING and self.open:
             self.wire.writer.send(_PONG, payload)
 
-    def on_close(self, code: int, reason: str) -> None:  # noqa: ARG002, the reason is for people
+    def on_close(self, code: int, reason: str) -> None:
         """The client's CLOSE: answered with its own code; then this side closes first (RFC 6455 7.1.1)."""
         self.close_code = code
         if not self._close_sent:
