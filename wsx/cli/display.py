@@ -22,11 +22,13 @@ _LINE_INTERVAL = 1.0  # seconds
 class Display(Protocol):
     """Where the demo puts its reports; entered around them."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        """Begin to show."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        """Show no more moments."""
 
     def show(self, report: Report) -> None:
         """A moment; may be left out."""
