@@ -1,6 +1,8 @@
 """The local echo server, and with it what every local server does: upgrades, closing, refusals, bounds."""
 
 import asyncio
+import socket
+import struct
 import subprocess
 import sys
 
@@ -235,6 +237,32 @@ def test_a_slow_client_gets_everything_in_the_end():
 
     expected = b"".join(encode(BINARY, number.to_bytes(4, "big") * 5000) for number in range(200))
     assert asyncio.run(main()) == expected + encode(CLOSE, b"\x03\xe8")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_client_that_is_cut_while_it_is_answered_leaves_no_error_behind(loop, caplog):
+    async def main():
+        async with EchoServer() as server:
+            reader, writer, _ = await raw_client(server)
+            (connection,) = server.connections
+            frames = encode(PING, b"x" * 100, key=KEY) + encode(TEXT, b"y" * 1000, key=KEY)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.write(frames * 2000)
+            await reader.readexactly(1)
+            writer.transport.abort()  # a reset, with answers under way
+            await connection.wait_closed()
+
+    wsx.run(main(), loop=loop)
+    assert not caplog.records
+
+
+def test_a_server_ends_although_a_client_never_ends_its_tls_handshake():
+    async def main():
+        async with EchoServer(tls=True, close_timeout=0.1) as server:
+            _, writer = await asyncio.open_connection(server.host, server.port)
+        writer.transport.abort()
+
+    wsx.run(asyncio.wait_for(main(), 5), loop="uvloop")
 
 
 def test_code_that_fails_in_a_server_is_said_as_1011(caplog):

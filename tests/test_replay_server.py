@@ -153,6 +153,19 @@ def test_what_is_written_is_said_just_before():
     assert before <= seen[0][1] <= received[0]
 
 
+def test_an_observer_that_fails_ends_the_playing_with_1011(caplog):
+    def fail(messages, now_ns):
+        raise LookupError("a bug of the test's own")
+
+    async def main():
+        async with ReplayServer(["a"], on_sent=fail) as server, wsx.connect(server.url) as client:
+            await client.wait_closed()
+            return client.close_code
+
+    assert wsx.run(main()) == 1011
+    assert "a bug of the test's own" in caplog.text
+
+
 def test_a_client_that_leaves_ends_its_playing_alone():
     async def main():
         times = [0.0, 0.0, 60.0]

@@ -5,6 +5,7 @@ Not here: reading a capture (capture.py), sockets and upgrades (server.py).
 """
 
 import asyncio
+import logging
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +22,9 @@ from wsx.transport.server_end import ServerEnd
 Speed: TypeAlias = float | Literal["full"] | None
 OnSent: TypeAlias = Callable[[Sequence[bytes], int], object]
 
+_log = logging.getLogger("wsx.server")
 _TEXT = 0x1
+_INTERNAL_ERROR = 1011
 _BATCH_BYTES = 65536  # what is written at once, at most (or one message)
 
 
@@ -65,7 +68,7 @@ class ReplayServer(LocalServer):
         play = self._play(connection, begin)
         self._players[connection] = asyncio.get_running_loop().create_task(play)
 
-    def received(self, connection: ServerEnd, message: Message) -> None:  # noqa: ARG002
+    def received(self, connection: ServerEnd, message: Message) -> None:
         self._begin[connection].set()
 
     def closed(self, connection: ServerEnd) -> None:
@@ -81,6 +84,9 @@ class ReplayServer(LocalServer):
                 await self._play_once(connection)
         except ConnectionResetError:
             return  # the client left
+        except Exception:
+            _log.exception("on_sent of a replay server raised")
+            connection.close(_INTERNAL_ERROR)
         connection.close()
 
     async def _play_once(self, connection: ServerEnd) -> None:

@@ -6,6 +6,7 @@ Not here: what one connection does once it is open (wsx/transport/server_end.py)
 """
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -104,7 +105,7 @@ class LocalServer:
         await self.close()
 
     async def close(self) -> None:
-        """Stop listening and tell every client 1001; returns when all are gone, within `close_timeout`."""
+        """Stop listening and tell every client 1001; returns when all are gone, within twice `close_timeout`."""
         server, self._server = self._server, None
         if server is None:
             return
@@ -112,7 +113,8 @@ class LocalServer:
         for wire in tuple(self._wires):
             wire.shut_down()
         await asyncio.gather(*(wire.gone for wire in self._wires))
-        await server.wait_closed()
+        with contextlib.suppress(TimeoutError):  # a TLS handshake that never ends
+            await asyncio.wait_for(server.wait_closed(), self.door.close_timeout)
 
     def opened(self, connection: ServerEnd) -> None:
         """A client was let in."""
@@ -132,26 +134,28 @@ class _SocketWire(asyncio.BufferedProtocol):
     """One accepted socket: its upgrade, then the `Wire` under a `ServerEnd`."""
 
     def __init__(self, server: LocalServer) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         self.end: ServerEnd | None = None
-        self.gone: asyncio.Future[None] = loop.create_future()
+        self.gone: asyncio.Future[None] = self._loop.create_future()
         self._server = server
         self._reader = RequestReader()
         self._buffer = memoryview(bytearray(_READ_BUFFER_BYTES))
         self._discarding = False
+        self._ended = False  # this side has closed
         self._transport: Any = None
-        self._deadline = loop.call_later(_UPGRADE_TIMEOUT, self.abort)
+        self._deadline: asyncio.TimerHandle | None = None  # until the upgrade is through
 
     # ---- asyncio's protocol -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
         self._server._wires[self] = None
+        self._deadline = self._loop.call_later(_UPGRADE_TIMEOUT, self.abort)
         transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
         if self._server._server is None:
             self.abort()
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+    def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -170,8 +174,8 @@ class _SocketWire(asyncio.BufferedProtocol):
         if self.end is not None:
             self.end.on_writing_resumed()
 
-    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
-        self._deadline.cancel()
+    def connection_lost(self, error: Exception | None) -> None:
+        self._stop_waiting()
         self._server._wires.pop(self, None)
         if self.end is not None:
             self.writer.detach()
@@ -182,7 +186,7 @@ class _SocketWire(asyncio.BufferedProtocol):
     # ---- Wire -------------------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        if self._transport.is_closing():
+        if self._ended or self._transport.is_closing():
             raise ConnectionResetError("the client is gone")
         self._transport.write(data)
 
@@ -201,8 +205,9 @@ class _SocketWire(asyncio.BufferedProtocol):
     def close(self) -> None:
         """Over plain TCP only this side's half: unread bytes would turn a whole close into a reset."""
         self._discarding = True
-        if self._transport.is_closing():
+        if self._ended or self._transport.is_closing():
             return
+        self._ended = True
         if self._transport.can_write_eof():
             self._transport.write_eof()
             self._transport.resume_reading()
@@ -210,8 +215,7 @@ class _SocketWire(asyncio.BufferedProtocol):
             self._transport.close()
 
     def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        self._transport.abort()
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
@@ -221,6 +225,10 @@ class _SocketWire(asyncio.BufferedProtocol):
             self.end.close(_GOING_AWAY, "the server ends")
         elif self.end is None:
             self.abort()
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
 
     def _upgrade(self, data: bytes) -> None:
         try:
@@ -239,7 +247,7 @@ class _SocketWire(asyncio.BufferedProtocol):
             self._open(end, request.leftover)
 
     def _open(self, end: ServerEnd, leftover: bytes) -> None:
-        self._deadline.cancel()
+        self._stop_waiting()
         self.writer = PipeWriter(end.telemetry, masked=False)
         self.writer.attach(self.write, self._transport.get_write_buffer_size)
         end.wire = self

@@ -6,6 +6,7 @@ Not here: the upgrade (server_handshake.py), sockets (wsx/testing/server.py), bo
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -156,17 +157,22 @@ class ServerEnd:
 
     def on_callback_error(self, error: BaseException, message: Message) -> None:
         """The server's own code failed: said in the log, and to the client as 1011."""
-        if isinstance(error, ConnectionResetError) and not self.open:
-            return
+        if isinstance(error, ConnectionResetError):
+            return  # the client left while it was being answered
         _log.error("a server's on_message raised on a message of %d bytes", len(message), exc_info=error)
         self.close(_INTERNAL_ERROR, type(error).__name__)
+
+    def on_inbox_full(self) -> None:
+        """Never: each message is handed over at once."""
+
+    on_inbox_drained = on_inbox_full
 
     def on_control(self, opcode: int, payload: bytes) -> None:
         """PING is answered with the same payload (RFC 6455 5.5.3)."""
         if opcode == _PING and self.open:
-            self.wire.writer.send(_PONG, payload)
+            self._send_control(_PONG, payload)
 
-    def on_close(self, code: int, reason: str) -> None:  # noqa: ARG002, the reason is for people
+    def on_close(self, code: int, reason: str) -> None:
         """The client's CLOSE: answered with its own code; then this side closes first (RFC 6455 7.1.1)."""
         self.close_code = code
         if not self._close_sent:
@@ -215,7 +221,12 @@ class ServerEnd:
         self._close_sent = True
         self._close_timer = self._loop.call_later(self._door.close_timeout, self.wire.abort)
         payload = b"" if code == _NO_STATUS else code.to_bytes(2, "big") + reason.encode()[:123]
-        self.wire.writer.send(_CLOSE, payload)
+        self._send_control(_CLOSE, payload)
+
+    def _send_control(self, opcode: int, payload: bytes) -> None:
+        """A client that has just left says so by itself, through `on_disconnected`."""
+        with contextlib.suppress(ConnectionResetError):
+            self.wire.writer.send(opcode, payload)
 
     def _wake(self) -> None:
         room, self._room = self._room, None

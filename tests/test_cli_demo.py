@@ -1,0 +1,290 @@
+"""`wsx demo` as a person runs it: as a process, with its output, its exit code and Ctrl-C."""
+
+import asyncio
+import gzip
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from source_lines import ROOT
+
+import wsx
+from wsx import Message
+from wsx.cli.demo import judge
+from wsx.cli.prices import PriceBoard, Prices
+from wsx.cli.report import duration, size
+from wsx.cli.source import Source
+from wsx.cli.tally import Tally, channel_of
+from wsx.cli.watch import Watch
+from wsx.testing import EchoServer, LocalServer, ReplayServer
+
+COMMAND = [sys.executable, "-m", "wsx", "demo"]
+
+
+def demo(*arguments):
+    return subprocess.run([*COMMAND, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+async def demo_beside(*arguments):
+    """The same, while this loop goes on: exit code and what was printed."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*COMMAND, *arguments, cwd=ROOT, stdout=pipe, stderr=pipe)
+    output, errors = await process.communicate()
+    return process.returncode, (output + errors).decode()
+
+
+def counted(output):
+    """(messages, digest) of what was sent and of what was received."""
+    pattern = r"^(?:sent|received): ([\d,]+) messages, digest (\w+)$"
+    return [(int(count.replace(",", "")), digest) for count, digest in re.findall(pattern, output, re.MULTILINE)]
+
+
+class TestGeneratedMarket:
+    def test_nothing_is_lost_and_every_instrument_has_a_price(self):
+        result = demo("--seconds", 1)
+        assert result.returncode == 0, result.stdout + result.stderr
+        sent, received = counted(result.stdout)
+        assert sent == received
+        assert sent[0] > 2000
+        assert len(re.findall(r"^[A-Z_]+\S*: last [\d,.]+, [\d,.]+ / [\d,.]+$", result.stdout, re.MULTILINE)) == 6
+        assert "sent and not received: 0" in result.stdout
+        for measured in ("round trip (ping)", "received → handled", "sent → received"):
+            assert re.search(re.escape(measured) + r": p50 [\d.]+ ", result.stdout)
+
+    def test_it_can_be_faster_than_it_was_made(self):
+        result = demo("--seconds", 2, "--speed", "full")
+        assert result.returncode == 0
+        assert counted(result.stdout)[0][0] > 6000
+
+    def test_ctrl_c_ends_it_in_good_order_with_the_summary(self):
+        with subprocess.Popen([*COMMAND, "--seconds", "60"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            first = process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            rest, _ = process.communicate(timeout=20)
+        assert "messages/s" in first
+        assert process.returncode == 130
+        assert "stopped by Ctrl-C" in rest
+        assert len(counted(rest)) == 2
+
+
+class TestCaptures:
+    def test_every_recorded_file_is_played_message_for_message(self, captures):
+        for path in sorted(path for path in captures.iterdir() if ".jsonl" in path.name):
+            opened = gzip.open if path.suffix == ".gz" else open
+            with opened(path, "rb") as file:
+                tally = Tally()
+                for line in file:
+                    tally.note(line.removesuffix(b"\n"))
+            result = demo("--capture", path)
+            assert result.returncode == 0, path.name + result.stdout + result.stderr
+            assert counted(result.stdout) == [(tally.messages, tally.digest)] * 2, path.name
+
+    def test_a_speed_follows_the_recorded_times(self, tmp_path):
+        path = tmp_path / "day.jsonl"
+        path.write_text("1\n2\n3\n")
+        path.with_name("day.times.txt").write_text("5.0\n5.5\n7.0\n")
+        started = time.monotonic()
+        assert demo("--capture", path, "--speed", 2).returncode == 0
+        assert time.monotonic() - started > 1.0
+
+    def test_a_speed_without_times_is_said_to_be_impossible(self, tmp_path):
+        (tmp_path / "day.jsonl").write_text("1\n")
+        result = demo("--capture", tmp_path / "day.jsonl", "--speed", 2)
+        assert result.returncode == 1
+        assert "needs the times" in result.stderr
+
+    def test_what_is_not_utf_8_is_said_with_its_line(self, tmp_path):
+        (tmp_path / "bad.jsonl").write_bytes(b"{}\n\xff\n")
+        result = demo("--capture", tmp_path / "bad.jsonl")
+        assert result.returncode == 1
+        assert "message 2 is not UTF-8" in result.stderr
+
+
+REPLY = b'{"jsonrpc":"2.0","id":1,"result":["trades.X.100ms"],"testnet":true}'
+TRADE = b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"trades.X.100ms","data":[{"price":1.5}]}}'
+
+
+class TestEndpoint:
+    async def against(self, server, *arguments):
+        async with server:
+            return await demo_beside("--url", server.url, *arguments)
+
+    def test_it_stays_for_as_long_as_it_was_asked_to(self):
+        server = ReplayServer([REPLY, TRADE, TRADE], wait_for_message=True, times=[0, 0.1, 60], speed=1)
+        code, output = asyncio.run(self.against(server, "--subscribe", "trades.X.100ms", "--seconds", "0.5"))
+        assert code == 0, output
+        assert "trades 1" in output
+        assert "for as long as was asked for" in output
+
+    def test_a_channel_that_does_not_exist_is_a_failure(self):
+        server = ReplayServer([REPLY], wait_for_message=True)
+        code, output = asyncio.run(self.against(server, "--subscribe", "trades.X.100ms", "--subscribe", "book.NO.raw"))
+        assert code == 1
+        assert "not subscribed: book.NO.raw" in output
+
+    def test_a_connection_that_is_cut_is_a_failure(self):
+        server = LocalServer(on_message=lambda connection, message: connection.abort())
+        code, output = asyncio.run(self.against(server, "--subscribe", "trades.X.100ms"))
+        assert code == 1
+        assert "ended early: 1006" in output
+
+    def test_an_endpoint_that_is_not_there_is_said_in_one_line(self):
+        async def main():
+            async with LocalServer() as server:
+                url = server.url
+            return await demo_beside("--url", url)
+
+        code, output = asyncio.run(main())
+        assert code == 1
+        assert "ConnectionFailed" in output
+        assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--speed", "fast"),
+        ("--speed", "0"),
+        ("--speed", "nan"),
+        ("--subscribe", "trades.X.100ms"),
+        ("--url", "ws://127.0.0.1:1/", "--speed", "2"),
+        ("--capture", "no such file"),
+        ("--capture", "setup.py", "--seconds", "2"),
+        ("--seconds", "0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_as_a_usage_error(arguments):
+    result = demo(*arguments)
+    assert result.returncode == 2
+    assert "Error: " in result.stderr
+
+
+def test_without_its_extra_the_command_names_it():
+    script = "import sys; sys.modules['click'] = None; from wsx.cli import main; main()"
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "pip install 'wsx[cli]'" in result.stderr
+
+
+class TestJudgement:
+    def judged(self, sent, received, *, expected=None, close=1000):
+        source = Source(title="", url="", expected=len(sent) if expected is None else expected, sent=Tally())
+        source.note_sent(sent, time.monotonic_ns())
+        watch = Watch(source)
+        for data in received:
+            watch.on_message(Message(data))
+        return judge(source, watch, asyncio.run(closed_client(close)))
+
+    def test_all_is_well(self):
+        assert self.judged([b"a", b"b"], [b"a", b"b"])[0] == 0
+
+    def test_a_lost_message_is_a_failure(self):
+        code, verdict = self.judged([b"a", b"b"], [b"a"])
+        assert code == 1
+        assert "1 messages were lost" in verdict
+
+    @pytest.mark.parametrize("received", [[b"b", b"a"], [b"a", b"c"], [b"", b"ab"]])
+    def test_another_order_content_or_border_is_a_failure(self, received):
+        code, verdict = self.judged([b"a", b"b"], received)
+        assert code == 1
+        assert "not those that were sent" in verdict
+
+    def test_a_server_that_stops_early_is_a_failure(self):
+        code, verdict = self.judged([b"a"], [b"a"], expected=2)
+        assert code == 1
+        assert "1 of 2" in verdict
+
+    def test_another_close_code_is_a_failure(self):
+        code, verdict = self.judged([b"a"], [b"a"], close=4000)
+        assert code == 1
+        assert "ended early: 4000" in verdict
+
+
+async def closed_client(code):
+    """A client whose connection has ended with `code`."""
+    async with EchoServer() as server, wsx.connect(server.url) as client:
+        server.connections[0].close(code)
+        await client.wait_closed()
+        return client
+
+
+class TestCounting:
+    @pytest.mark.parametrize(
+        ("data", "channel"),
+        [
+            (TRADE, b"trades.X.100ms"),
+            (b'{"params": {"channel": "quote.X", "data": {}}, "method": "subscription"}', b"quote.X"),
+            (b'{"params":{"type":"test_request"},"method":"heartbeat","jsonrpc":"2.0"}', b"heartbeat"),
+            (REPLY, b"reply"),
+            (b'{"error":{"code":11050}}', b"reply"),
+            (b'{"method":"public/test"}', b"other"),
+            (b"[1]", b"other"),
+            (b"no JSON", b"other"),
+            (b'"channel":"cut off', b"other"),
+        ],
+    )
+    def test_the_channel_of_a_message(self, data, channel):
+        assert channel_of(data) == channel
+
+    def test_kinds_are_counted(self):
+        tally = Tally()
+        for data in (TRADE, REPLY, TRADE):
+            tally.note(data)
+        assert tally.by_kind() == {"trades": 2, "reply": 1}
+        assert tally.bytes == 2 * len(TRADE) + len(REPLY)
+
+
+class TestPrices:
+    def board(self, *messages):
+        board = PriceBoard()
+        for channel, data in messages:
+            text = f'{{"params":{{"channel":"{channel}","data":{data}}}}}'.encode()
+            board.note(channel.encode(), text)
+        return board.prices()
+
+    def test_the_newest_wins_whatever_channel_it_came_on(self):
+        assert self.board(
+            ("ticker.X.raw", '{"instrument_name":"X","timestamp":1,"last_price":9,"best_bid_price":8,"best_ask_price":10}'),
+            ("trades.X.raw", '[{"instrument_name":"X","timestamp":2,"price":11.5},{"instrument_name":"X","timestamp":3,"price":12}]'),
+            ("quote.X", '{"instrument_name":"X","timestamp":2,"best_bid_price":11,"best_ask_price":null}'),
+        ) == {"X": Prices(last=12, bid=11, ask=10, at_ms=3)}  # fmt: skip
+
+    def test_a_later_ticker_overrules_an_earlier_trade(self):
+        prices = self.board(
+            ("trades.X.raw", '[{"instrument_name":"X","timestamp":2,"price":11.5}]'),
+            ("ticker.X.raw", '{"instrument_name":"X","timestamp":5,"last_price":9,"best_bid_price":0.0,"best_ask_price":0.0}'),
+        )  # fmt: skip
+        assert prices == {"X": Prices(last=9, at_ms=5)}
+
+    def test_books_say_their_best_prices_whole_or_grouped_and_changes_do_not_hide_them(self):
+        prices = self.board(
+            ("book.X.raw", '{"type":"snapshot","timestamp":1,"instrument_name":"X","bids":[["new",5.0,1.0]],"asks":[]}'),
+            ("book.X.raw", '{"type":"change","timestamp":2,"instrument_name":"X","bids":[["new",1.0,1.0]],"asks":[]}'),
+            ("book.Y.none.10.100ms", '{"timestamp":1,"instrument_name":"Y","bids":[[3.5,1]],"asks":[[4,1]]}'),
+        )  # fmt: skip
+        assert prices == {"X": Prices(bid=5.0, at_ms=1), "Y": Prices(bid=3.5, ask=4, at_ms=1)}
+
+    def test_one_channel_of_many_instruments_keeps_the_last_price_of_each(self):
+        prices = self.board(
+            ("trades.option.any.raw", '[{"instrument_name":"X","timestamp":1,"price":1}]'),
+            ("trades.option.any.raw", '[{"instrument_name":"Y","timestamp":2,"price":2}]'),
+        )
+        assert {name: found.last for name, found in prices.items()} == {"X": 1, "Y": 2}
+
+    @pytest.mark.parametrize("data", ["null", "[]", "[[]]", '{"timestamp":1}', "broken"])
+    def test_what_cannot_be_read_says_nothing(self, data):
+        assert self.board(("trades.X.raw", data)) == {}
+
+
+def test_latencies_and_sizes_in_words():
+    assert [duration(nanoseconds) for nanoseconds in (0, 999, 85_234, 1_250_000, 2_000_000_000)] == [
+        "0 ns",
+        "999 ns",
+        "85.2 µs",
+        "1.25 ms",
+        "2 s",
+    ]
+    assert [size(number) for number in (0, 999, 12_500_000)] == ["0 B", "999 B", "12.5 MB"]
