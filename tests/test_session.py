@@ -87,17 +87,16 @@ def test_reading_goes_on_over_a_cut_and_the_gap_is_said(run):
 
     async def main():
         seen = []
-        async with Server(serve) as server:
-            async with wsx.connect(server.url, reconnect=QUICK, on_event=seen.append) as client:
-                first = await client.recv()
-                client.send_nowait("x")
-                second = await client.recv()
-                assert (first.text, second.text) == ("from 1", "from 2")
-                assert (first.epoch, second.epoch) == (1, 2)
-                assert first.gap is None and second.gap.cause == "ConnectionLost"
-                assert second.gap.last_good_ns < second.gap.first_good_ns == second.received_ns
-                assert client.ledger.was_blind(second.gap.last_good_ns + 1) == second.gap
-                assert client.state is wsx.State.OPEN
+        async with Server(serve) as server, wsx.connect(server.url, reconnect=QUICK, on_event=seen.append) as client:
+            first = await client.recv()
+            client.send_nowait("x")
+            second = await client.recv()
+            assert (first.text, second.text) == ("from 1", "from 2")
+            assert (first.epoch, second.epoch) == (1, 2)
+            assert first.gap is None and second.gap.cause == "ConnectionLost"
+            assert second.gap.last_good_ns < second.gap.first_good_ns == second.received_ns
+            assert client.ledger.was_blind(second.gap.last_good_ns + 1) == second.gap
+            assert client.state is wsx.State.OPEN
         kinds = [type(event).__name__ for event in seen]
         assert kinds == ["Opened", "Closed", "Reconnecting", "Opened", "GapEvent", "Closed"]
 
@@ -160,19 +159,21 @@ def test_a_refused_login_halts_until_a_person_resumes(run):
         await stay(reader)
 
     async def main():
-        async with Server(serve, status=lambda number: statuses.get(number, 101)) as server:
-            async with wsx.connect(server.url, reconnect=QUICK) as client:
-                assert (await client.recv()).text == "from 1"
-                with pytest.raises(errors.HandshakeRejected):
-                    await client.recv()
-                assert client.state is wsx.State.HALTED
-                with pytest.raises(errors.NotConnected, match="resume"):
-                    client.send_nowait("x")
-                with pytest.raises(errors.NotConnected):
-                    await client.wait_open()
-                client.resume()
+        async with (
+            Server(serve, status=lambda number: statuses.get(number, 101)) as server,
+            wsx.connect(server.url, reconnect=QUICK) as client,
+        ):
+            assert (await client.recv()).text == "from 1"
+            with pytest.raises(errors.HandshakeRejected):
+                await client.recv()
+            assert client.state is wsx.State.HALTED
+            with pytest.raises(errors.NotConnected, match="resume"):
+                client.send_nowait("x")
+            with pytest.raises(errors.NotConnected):
                 await client.wait_open()
-                assert (await client.recv()).text == "from 3"
+            client.resume()
+            await client.wait_open()
+            assert (await client.recv()).text == "from 3"
 
     run(main())
 
@@ -250,14 +251,17 @@ def test_a_cut_while_hooks_run_is_an_attempt_that_failed(run):
 
     async def main():
         attempts = []
-        async with Server(serve) as server, wsx.connect(
-            server.url,
-            reconnect=QUICK,
-            on_open=[login],
-            on_event=lambda event: (
-                attempts.append(event.attempt) if isinstance(event, events.Reconnecting) else None
-            ),
-        ) as client:
+        async with (
+            Server(serve) as server,
+            wsx.connect(
+                server.url,
+                reconnect=QUICK,
+                on_open=[login],
+                on_event=lambda event: (
+                    attempts.append(event.attempt) if isinstance(event, events.Reconnecting) else None
+                ),
+            ) as client,
+        ):
             while client.epoch < 4 or client.state is not wsx.State.OPEN:
                 await asyncio.sleep(0.01)
         assert server.count == 4 and attempts == [1, 2, 3]
