@@ -17,14 +17,10 @@ ROOMS = ("wsx", "bench", "examples", "tools")
 EXCEPTIONS = {
     "wsx/errors.py": "the error tree, drawn and defined in one place",
     "wsx/events.py": "one small frozen class an event",
-    "wsx/_assembler.pyx:feed_frame": "inner loop, once a frame: checks in the order that is cheapest",
-    "wsx/_assembler.pyx:_fragment": "inner loop, once a fragment: one rule of RFC 6455 5.4 a step",
     "wsx/_frame.pyx:parse_header": "inner loop: reads as the diagram of RFC 6455 5.2, a field or a rejection a line",
     "wsx/_frame.pyx:feed": "inner loop over a stream's bytes: a call a frame would cost more than its work",
     "wsx/_frame.pyx:_complete": "inner loop over a stream's bytes: completes the frame that two reads share",
     "wsx/_inbox.pyx:_step": "inner loop of `async for`: a message, a wait or the end without a Python frame",
-    "wsx/_lane.pyx:_write": "inner loop of sending: one buffer view for check and write, released on every way out",
-    "wsx/_writer.pyx:write_frame": "inner loop of sending: one scratch buffer from header to the kernel",
 }
 
 

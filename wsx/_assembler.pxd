@@ -27,7 +27,8 @@ cdef class Assembler(FrameSink):
     cdef readonly size_t max_message_size
     cdef readonly uint32_t max_fragments
     cdef readonly uint32_t epoch
-    cdef readonly bint finished          # failed, or CLOSE was received: nothing is taken any more
+    cdef readonly bint finished          # failed, or CLOSE was received: `control` knows, nothing is taken any more
+    cdef uint8_t _state                  # READY, FEEDING or DEAF
     cdef uint8_t _opcode                 # of the fragmented message under way, else 0
     cdef uint32_t _fragments
     cdef uint8_t* _buffer                # its payload so far
@@ -36,6 +37,10 @@ cdef class Assembler(FrameSink):
     cdef wsx_utf8_state _utf8
     cdef bint _at_batch_start
     cdef uint64_t _batch_ns
+    cdef int _not_ready(self) except -1
+    cdef int _take(self, uint8_t opcode, bint fin, uint8_t rsv, const uint8_t* payload, size_t size,
+                   bint last) except -1
+    cdef void _count(self, size_t size, bint last) noexcept
     cdef int _data_frame(self, uint8_t opcode, bint fin, const uint8_t* payload, size_t size, bint last) except -1
     cdef int _fragment(self, uint8_t opcode, bint fin, const uint8_t* payload, size_t size, bint last) except -1
     cdef int _order_fault(self, uint8_t opcode) noexcept
@@ -44,6 +49,7 @@ cdef class Assembler(FrameSink):
     cdef int _control_frame(self, uint8_t opcode, const uint8_t* payload, size_t size) except -1
     cdef int _close_frame(self, const uint8_t* payload, size_t size) except -1
     cdef int _fail(self, int fault) except -1
+    cdef void _finish(self) noexcept
     cdef void _forget_message(self) noexcept
 
 

@@ -2,7 +2,8 @@
 
 Two entries, one set of rules: frames that a transport has already split come through `feed_frame`; raw bytes go
 through `feed_bytes` and the decoder first. A message in one frame is copied once; fragments gather in a buffer that
-grows with what has arrived, never with what was announced. After a failure or a CLOSE nothing is taken any more.
+grows with what has arrived, never with what was announced. After a failure, a CLOSE or an exception from below nothing
+is taken any more: what follows would have a gap before it that nobody was told of.
 Not here: what to answer (connection.py), where messages wait (_inbox.pyx).
 """
 
@@ -21,13 +22,17 @@ from wsx._frame cimport (
 from wsx._message cimport new_message
 
 from wsx._frame import FAULTS as _FAULTS
-
 cdef extern from "_mask.h" nogil:
     int wsx_utf8_feed(wsx_utf8_state* state, const uint8_t* data, size_t size)
 
 cdef enum:
     NO_STATUS = 1005                     # a CLOSE without a code (RFC 6455 7.1.5)
     KEPT_BYTES = 65536                   # a larger buffer is given back after the message it was for
+
+cdef enum State:
+    READY
+    FEEDING                              # inside feed_frame
+    DEAF                                 # finished, or broken by an exception: nothing is taken any more
 
 
 cdef class MessageReceiver:
@@ -65,11 +70,15 @@ cdef class Assembler(FrameSink):
         PyMem_Free(self._buffer)
 
     def feed(self, data):
-        """Feed bytes of the stream, split anywhere. True where nothing more is taken."""
+        """Feed bytes of the stream, split anywhere. True where nothing more is taken.
+
+        Raises RuntimeError from inside a callback of its own: the rest of the outer call's bytes comes first.
+        """
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            return self.feed_bytes(<const uint8_t*>view.buf, view.len) != 0
+            self.feed_bytes(<const uint8_t*>view.buf, view.len)
+            return self._state == DEAF
         finally:
             PyBuffer_Release(&view)
 
@@ -78,17 +87,22 @@ cdef class Assembler(FrameSink):
         self.feed_failure(close_code, reason)
 
     cdef int feed_bytes(self, const uint8_t* data, size_t size) except -1:
-        if self._decoder is None:
-            self._decoder = Decoder(server=self._server)
-        if self.finished:
-            return 1
-        return self._decoder.feed(data, size, self)
+        cdef int status = -1
+        if self._state != READY:
+            return self._not_ready()
+        try:
+            if self._decoder is None:
+                self._decoder = Decoder(server=self._server)
+            status = self._decoder.feed(data, size, self)
+        finally:
+            if status < 0:               # the rest of `data` is lost
+                self._state = DEAF
+        return status
 
     cdef int feed_failure(self, int close_code, str reason) except -1:
         """Fail the stream with a code found below; only the first failure counts."""
         if not self.finished:
-            self.finished = True
-            self._forget_message()
+            self._finish()
             self._control.on_failure(close_code, reason)
         return 1
 
@@ -104,22 +118,43 @@ cdef class Assembler(FrameSink):
     cdef int feed_frame(self, uint8_t opcode, bint fin, uint8_t rsv, const uint8_t* payload, size_t size,
                         bint last_in_batch) except -1:
         """One whole frame: checked, then assembled or handed to `control`. 1 where nothing more is taken."""
-        cdef Counters* counters = self._counters
-        cdef int fault
-        if self.finished:
-            return 1
-        if self._at_batch_start:
-            self._batch_ns = monotonic_ns()
-            counters.last_received_ns = self._batch_ns
-        self._at_batch_start = last_in_batch
-        counters.frames_received += 1
-        counters.bytes_received += size + (2 if size < 126 else 4 if size < 65536 else 10) + (4 if self._server else 0)
-        fault = check_frame(opcode, fin, rsv, size)
+        cdef int status = -1
+        if self._state != READY:
+            return self._not_ready()
+        self._state = FEEDING
+        try:
+            status = self._take(opcode, fin, rsv, payload, size, last_in_batch)
+        finally:
+            if status < 0 or self.finished:
+                self._state = DEAF
+            else:
+                self._state = READY
+        return status
+
+    cdef int _not_ready(self) except -1:
+        if self._state == FEEDING:
+            raise RuntimeError("an assembler was fed from inside one of its own callbacks; feed it after they return")
+        return 1
+
+    cdef int _take(self, uint8_t opcode, bint fin, uint8_t rsv, const uint8_t* payload, size_t size,
+                   bint last) except -1:
+        cdef int fault = check_frame(opcode, fin, rsv, size)
+        self._count(size, last)
         if fault:
             return self._fail(fault)
         if opcode >= CLOSE:
             return self._control_frame(opcode, payload, size)
-        return self._data_frame(opcode, fin, payload, size, last_in_batch)
+        return self._data_frame(opcode, fin, payload, size, last)
+
+    cdef void _count(self, size_t size, bint last) noexcept:
+        """Count a frame and its wire bytes; what one read brought shares one reading of the clock."""
+        cdef Counters* counters = self._counters
+        if self._at_batch_start:
+            self._batch_ns = monotonic_ns()
+            counters.last_received_ns = self._batch_ns
+        self._at_batch_start = last
+        counters.frames_received += 1
+        counters.bytes_received += size + (2 if size < 126 else 4 if size < 65536 else 10) + (4 if self._server else 0)
 
     cdef int _data_frame(self, uint8_t opcode, bint fin, const uint8_t* payload, size_t size, bint last) except -1:
         """A frame of a message: delivered at once where it is a whole one."""
@@ -147,6 +182,7 @@ cdef class Assembler(FrameSink):
 
     cdef int _fragment(self, uint8_t opcode, bint fin, const uint8_t* payload, size_t size, bint last) except -1:
         """A part of a fragmented message; UTF-8 is checked part by part (RFC 6455 8.1)."""
+        cdef int status
         if opcode != CONTINUATION:
             self._opcode = opcode
             memset(&self._utf8, 0, sizeof(self._utf8))
@@ -158,15 +194,12 @@ cdef class Assembler(FrameSink):
         self._append(payload, size)
         if not fin:
             return 0
-        opcode = self._opcode
-        self._opcode = 0
-        try:
-            return self._deliver(opcode, self._buffer, self._used, last)
-        finally:
-            self._forget_message()
+        status = self._deliver(self._opcode, self._buffer, self._used, last)
+        self._forget_message()
+        return status
 
     cdef int _append(self, const uint8_t* payload, size_t size) except -1:
-        cdef size_t capacity = max(self._used + size, min(2 * self._used, self.max_message_size), 256)
+        cdef size_t capacity = max(self._used + size, min(2 * self._used, self.max_message_size), <size_t>256)
         cdef uint8_t* buffer
         if self._used + size > self._capacity:
             buffer = <uint8_t*>PyMem_Realloc(self._buffer, capacity)
@@ -214,14 +247,18 @@ cdef class Assembler(FrameSink):
             memset(&utf8, 0, sizeof(utf8))
             if not wsx_utf8_feed(&utf8, payload + 2, size - 2) or utf8.needed:
                 return self._fail(CLOSE_REASON_NOT_UTF8)
-        self.finished = True
-        self._forget_message()
+        self._finish()
         self._control.on_close(code, payload[2:size].decode() if size > 2 else "")
         return 1
 
     cdef int _fail(self, int fault) except -1:
         close_code, reason = _FAULTS[fault]
         return self.feed_failure(close_code, reason)
+
+    cdef void _finish(self) noexcept:
+        self.finished = True
+        self._state = DEAF
+        self._forget_message()
 
     cdef void _forget_message(self) noexcept:
         """Ready for the next message; a large buffer is given back."""

@@ -77,7 +77,9 @@ cdef class Decoder:
     cdef size_t _used                    # bytes
     cdef size_t _capacity                # bytes
     cdef bint _from_client               # we are the server side: masks required
+    cdef int _fault                      # why the stream was refused; nothing is taken after that
     cdef int feed(self, const uint8_t* data, size_t size, FrameSink sink) except -1
+    cdef int _refuse(self, FrameSink sink) except -1
     cdef int _inspect(self, const uint8_t* data, size_t size, FrameHeader* header, FrameSink sink) except -1
     cdef int _emit(self, const FrameHeader* header, const uint8_t* data, bint last, FrameSink sink) except -1
     cdef bint _holds_frame(self, const uint8_t* data, size_t size) noexcept

@@ -142,7 +142,7 @@ cdef class Decoder:
     def decode(self, data):
         """Feed bytes (any split): the list of frames that they complete.
 
-        Raises ValueError where the stream is refused; the frames before that point are in its `frames`.
+        Raises ValueError where the stream is refused, then and ever after; the frames before that are in its `frames`.
         """
         cdef Py_buffer view
         cdef _FrameList frames = _FrameList.__new__(_FrameList)
@@ -163,6 +163,8 @@ cdef class Decoder:
         cdef Py_ssize_t taken
         cdef int status
         cdef size_t whole
+        if self._fault:
+            return self._refuse(sink)
         while size:
             if self._used:
                 taken = self._complete(data, size, sink)
@@ -195,9 +197,11 @@ cdef class Decoder:
                 fault = UNMASKED_BY_CLIENT
             else:
                 fault = sink.announce(header)
-        if fault == NO_FAULT:
-            return 0
-        close_code, reason = FAULTS[fault]
+        self._fault = fault
+        return self._refuse(sink) if fault else 0
+
+    cdef int _refuse(self, FrameSink sink) except -1:
+        close_code, reason = FAULTS[self._fault]
         sink.feed_failure(close_code, reason)
         return 1
 
@@ -246,7 +250,7 @@ cdef class Decoder:
 
     cdef int _store(self, const uint8_t* data, size_t size) except -1:
         """Append bytes that have arrived; the buffer at most doubles, whatever length was announced."""
-        cdef size_t capacity = max(self._used + size, 2 * self._used, 256)
+        cdef size_t capacity = max(self._used + size, 2 * self._used, <size_t>256)
         cdef uint8_t* buffer
         if self._used + size > self._capacity:
             buffer = <uint8_t*>PyMem_Realloc(self._buffer, capacity)
@@ -299,8 +303,6 @@ def encode(int opcode, payload, *, bint fin=True, bytes key=None):
     Raises ValueError for an opcode, a key or a control frame that RFC 6455 does not allow.
     """
     cdef Py_buffer view
-    cdef uint8_t header[MAX_HEADER_BYTES]
-    cdef size_t size
     if key is not None and len(key) != 4:
         raise ValueError(f"a mask key has 4 bytes, got {len(key)}")
     PyObject_GetBuffer(payload, &view, PyBUF_SIMPLE)
@@ -308,21 +310,26 @@ def encode(int opcode, payload, *, bint fin=True, bytes key=None):
         fault = check_frame(opcode, fin, 0, view.len) if 0 <= opcode <= 15 else RESERVED_OPCODE
         if fault:
             raise ValueError(f"cannot encode a frame with opcode {opcode:#x}: {FAULTS[fault][1]}")
-        size = build_header(header, opcode, fin, view.len, <const uint8_t*>key if key is not None else NULL)
-        frame = PyBytes_FromStringAndSize(NULL, size + view.len)
-        memcpy(PyBytes_AS_STRING(frame), header, size)
-        _copy(<uint8_t*>PyBytes_AS_STRING(frame) + size, &view, key)
-        return frame
+        return _encode(opcode, fin, &view, key)
     finally:
         PyBuffer_Release(&view)
 
 
-cdef int _copy(uint8_t* dst, Py_buffer* view, bytes key) except -1:
+cdef bytes _encode(uint8_t opcode, bint fin, Py_buffer* view, bytes key):
+    cdef uint8_t header[MAX_HEADER_BYTES]
+    cdef size_t size
+    size = build_header(header, opcode, fin, view.len, <const uint8_t*>key if key is not None else NULL)
+    frame = PyBytes_FromStringAndSize(NULL, size + view.len)
+    memcpy(PyBytes_AS_STRING(frame), header, size)
+    _copy(<uint8_t*>PyBytes_AS_STRING(frame) + size, view, key)
+    return frame
+
+
+cdef void _copy(uint8_t* dst, Py_buffer* view, bytes key) noexcept:
     if key is not None:
         apply_mask(dst, <const uint8_t*>view.buf, view.len, <const uint8_t*>PyBytes_AS_STRING(key))
     else:
         memcpy(dst, view.buf, view.len)
-    return 0
 
 
 def mask(data, bytes key not None):
