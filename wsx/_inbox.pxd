@@ -15,7 +15,7 @@ cdef class Inbox(MessageReceiver):
     cdef readonly object error           # why it ended, or None
     cdef readonly bint ended
     cdef public object divert            # takes each message instead, while hooks run; else None
-    cdef public bint blind               # the next message ends a gap: the owner says which
+    cdef public object sight             # asked by the next message for the gap that it ends; else None
     cdef object _interruption            # raised once to the reader, or None
     cdef object _owner                   # on_inbox_full(), on_inbox_drained(), on_callback_error(), on_sight(message)
     cdef object _callback                # or None: messages wait to be read

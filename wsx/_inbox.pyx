@@ -46,8 +46,7 @@ cdef enum:
 cdef class Inbox(MessageReceiver):
     """One client's messages between the socket and their reader.
 
-    owner: hears `on_inbox_full()`, `on_inbox_drained()` and `on_callback_error(error, message)`, and is asked by
-    `on_sight(message)` for the gap that a message ends.
+    owner: hears `on_inbox_full()`, `on_inbox_drained()` and `on_callback_error(error, message)`.
     callback: called with each message once `start()` was called; None: messages wait to be read.
     A limit may be passed by what one read of the socket still brings after `on_inbox_full()`.
     """
@@ -107,9 +106,9 @@ cdef class Inbox(MessageReceiver):
         if self.divert is not None:
             self.divert(message)
             return 0
-        if self.blind:
-            self.blind = False
-            message.gap = self._owner.on_sight(message)
+        if self.sight is not None:
+            sight, self.sight = self.sight, None
+            message.gap = sight(message)
         if self._started and self._callback is not None:
             return self._call(message)
         return self._push(message)

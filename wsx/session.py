@@ -321,25 +321,25 @@ class Session:
         _log.error("on_message of %r raised; the connection stays up", self.name, exc_info=error)
         self._emit(CallbackFailed, error=error, message_opcode=message.opcode)
 
-    def on_sight(self, message: Message) -> Gap:
-        """The first message after blindness: it carries the gap, and the event is said before it is delivered."""
-        gap = self.ledger.end("", message.received_ns)
-        self._emit(GapEvent, gap=gap)
-        return gap
-
     # ---- inside -----------------------------------------------------------------------------------------------------
 
     def _recover(self, driver: Driver, end: End) -> None:
         """The connection is gone, the client is not: blind from the last message on, until the next."""
         cause = type(end.error).__name__ if end.error else f"closed with {end.code}"
         self.ledger.begin("", self._last_good_ns(), cause, epoch=self.epoch)
-        self.inbox.blind = True
+        self.inbox.sight = self._see
         by_hand, self._by_hand = self._by_hand, False
         if by_hand:
             self.state = State.RECONNECTING
             driver.again()
         else:
             driver.lost(end)
+
+    def _see(self, message: Message) -> Gap:
+        """The first message after blindness: it carries the gap, and the event is said before it is delivered."""
+        gap = self.ledger.end("", message.received_ns)
+        self._emit(GapEvent, gap=gap)
+        return gap
 
     def _last_good_ns(self) -> int:
         return self.telemetry.snapshot()["last_received_ns"] or time.monotonic_ns()
