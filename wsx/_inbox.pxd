@@ -21,7 +21,8 @@ cdef class Inbox(MessageReceiver):
     cdef object _callback                # or None: messages wait to be read
     cdef bint _started                   # the callback may be called
     cdef Telemetry _telemetry
-    cdef object _waiter                  # future of the one reader that waits, or None
+    cdef object _waiter                  # future of the one reader that waits, until that reader goes on; or None
+    cdef bint _woken                     # the waiter has been fulfilled
     cdef PyObject** _ring                # owned references
     cdef size_t _capacity                # a power of two
     cdef size_t _head
@@ -31,13 +32,14 @@ cdef class Inbox(MessageReceiver):
     cdef int _callback_failed(self, Message message) except -1
     cdef int _push(self, Message message) except -1
     cdef Message _pop(self)
-    cdef int _resize(self, size_t capacity) except -1
-    cdef void _wake(self)
+    cdef bint _resize(self, size_t capacity) noexcept
+    cdef int _wake(self) except -1
     cdef void _gauge(self) noexcept
     cdef object _wait(self)
 
 
 cdef class MessageIterator:
     cdef Inbox _inbox
-    cdef object _waiting                 # what the waiting reader yields from, or None
-    cdef int _step(self, object value, PyObject** result) except -1
+    cdef object _waiting                 # the inbox's waiter while it is ours, or None
+    cdef int _step(self, PyObject** result) except -1
+    cdef int _resume(self) except -1

@@ -15,10 +15,51 @@ from asyncio import get_running_loop as _get_running_loop
 
 cdef extern from *:
     """
-    /* A static type has no Python spelling for am_send; _step is what it is about. */
-    static void wsx_set_am_send(PyTypeObject *type, sendfunc function)
+    /* The two slots through which a step is awaited, in C because raising in Cython costs more than the message.
+     * Python 3.11 awaits through am_send; later versions call tp_iternext and take the message out of a StopIteration.
+     * MessageIterator._step is what both are about. */
+    static sendfunc wsx_step;
+    static PyStopIterationObject *wsx_stop; /* raised again and again while nobody has kept it */
+
+    /* Raises StopIteration(value); steals the reference. */
+    static void wsx_raise_stop(PyObject *value)
     {
-        type->tp_as_async->am_send = function;
+    #if PY_VERSION_HEX >= 0x030C0000
+        PyStopIterationObject *stop = wsx_stop;
+        if (!stop || Py_REFCNT(stop) > 1 || stop->traceback || stop->context || stop->cause) {
+            stop = (PyStopIterationObject *)PyObject_CallNoArgs(PyExc_StopIteration);
+            if (!stop) {
+                Py_DECREF(value);
+                return;
+            }
+            Py_XSETREF(wsx_stop, stop);
+        }
+        Py_XSETREF(stop->value, value);
+        PyErr_SetRaisedException(Py_NewRef(stop));
+    #else
+        PyErr_SetObject(PyExc_StopIteration, value);
+        Py_DECREF(value);
+    #endif
+    }
+
+    static PyObject *wsx_next(PyObject *self)
+    {
+        PyObject *result = NULL;
+        PySendResult status = wsx_step(self, Py_None, &result);
+        if (status == PYGEN_RETURN) {
+            wsx_raise_stop(result);
+            return NULL;
+        }
+        if (wsx_stop && Py_REFCNT(wsx_stop) == 1)
+            Py_CLEAR(wsx_stop->value); /* while nothing comes, the last message is not held here */
+        return result;
+    }
+
+    static void wsx_set_step(PyTypeObject *type, sendfunc step)
+    {
+        wsx_step = step;
+        type->tp_iternext = wsx_next;
+        type->tp_as_async->am_send = step;
         type->tp_flags |= 1UL << 21; /* Py_TPFLAGS_HAVE_AM_SEND: private name, fixed by the stable ABI */
     }
 
@@ -33,8 +74,7 @@ cdef extern from *:
         PYGEN_ERROR
         PYGEN_NEXT
     ctypedef PySendResult (*sendfunc)(PyObject* self, PyObject* value, PyObject** result) except PYGEN_ERROR
-    void wsx_set_am_send(PyTypeObject* type, sendfunc function)
-    PySendResult PyIter_Send(PyObject* iterator, PyObject* value, PyObject** result) except PYGEN_ERROR
+    void wsx_set_step(PyTypeObject* type, sendfunc step)
     PyObject* PyObject_CallOneArg(object function, object argument) noexcept
     int raise_current "wsx_raise_current"() except -1
     void Py_DECREF_pointer "Py_DECREF"(PyObject* pointer)
@@ -132,14 +172,14 @@ cdef class Inbox(MessageReceiver):
         return 0
 
     cdef int _push(self, Message message) except -1:
-        if self._count == self._capacity:
-            self._resize(max(<size_t>SMALLEST_RING, 2 * self._capacity))
+        if self._count == self._capacity and not self._resize(max(<size_t>SMALLEST_RING, 2 * self._capacity)):
+            raise MemoryError
         Py_INCREF(message)
         self._ring[(self._head + self._count) & (self._capacity - 1)] = <PyObject*>message
         self._count += 1
         self._bytes += len(message.data)
         self._gauge()
-        if self._waiter is not None:
+        if self._waiter is not None and not self._woken:
             self._wake()
         if not self.full and (self._count >= self.max_messages or self._bytes >= self.max_bytes):
             self.full = True
@@ -156,25 +196,25 @@ cdef class Inbox(MessageReceiver):
         self._bytes -= len(message.data)
         self._gauge()
         if not self._count and self._capacity > 16 * SMALLEST_RING:
-            self._resize(SMALLEST_RING)
+            self._resize(SMALLEST_RING)          # where that fails the ring stays as it is
         if self.full and 2 * self._count <= self.max_messages and 2 * self._bytes <= self.max_bytes:
             self.full = False
             self._owner.on_inbox_drained()
         return message
 
-    cdef int _resize(self, size_t capacity) except -1:
-        """Move to a ring of another size, a power of two that holds what waits."""
+    cdef bint _resize(self, size_t capacity) noexcept:
+        """Move to a ring of another size, a power of two that holds what waits. False for lack of memory."""
         cdef PyObject** ring = <PyObject**>PyMem_Realloc(NULL, capacity * sizeof(PyObject*))
         cdef size_t i
         if ring == NULL:
-            raise MemoryError
+            return False
         for i in range(self._count):
             ring[i] = self._ring[(self._head + i) & (self._capacity - 1)]
         PyMem_Free(self._ring)
         self._ring = ring
         self._capacity = capacity
         self._head = 0
-        return 0
+        return True
 
     cdef void _gauge(self) noexcept:
         """Write the depths where telemetry readers find them."""
@@ -186,22 +226,22 @@ cdef class Inbox(MessageReceiver):
         if self._bytes > counters.inbox_bytes_peak:
             counters.inbox_bytes_peak = self._bytes
 
-    cdef void _wake(self):
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+    cdef int _wake(self) except -1:
+        self._woken = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        return 0
 
     cdef object _wait(self):
         """A future that the next message, or the end, fulfils."""
-        if self._waiter is not None and not self._waiter.done():
-            raise RuntimeError("another task is already reading this client's messages; one reader at a time")
         self._waiter = _get_running_loop().create_future()
-        return self._waiter.__await__()
+        self._woken = False
+        return self._waiter
 
 
 @cython.final
 cdef class MessageIterator:
-    """Messages one after another; also the awaitable of each step, so that a step allocates nothing."""
+    """One reader's messages, one after another; also the awaitable of each step, so that a step allocates nothing."""
 
     def __cinit__(self, Inbox inbox not None):
         self._inbox = inbox
@@ -219,12 +259,12 @@ cdef class MessageIterator:
         return self
 
     def __next__(self):
-        return self.send(None)
+        return self.send(None)           # next() and await come through wsx_next instead
 
     def send(self, value):
         """One step as a coroutine makes it: yields what to wait for, or raises StopIteration(message)."""
         cdef PyObject* result = NULL
-        cdef int status = self._step(value, &result)
+        cdef int status = self._step(&result)
         outcome = <object>result
         Py_DECREF_pointer(result)
         if status == PYGEN_RETURN:
@@ -238,37 +278,42 @@ cdef class MessageIterator:
 
     def close(self):
         """Give up waiting."""
+        if self._waiting is not None and self._waiting is self._inbox._waiter:
+            self._inbox._waiter = None
         self._waiting = None
-        waiter, self._inbox._waiter = self._inbox._waiter, None
-        if waiter is not None:
-            waiter.cancel()
 
-    cdef int _step(self, object value, PyObject** result) except -1:
+    cdef int _step(self, PyObject** result) except -1:
         """A message (PYGEN_RETURN), what to wait for (PYGEN_NEXT), or the end as an exception."""
         cdef Inbox inbox = self._inbox
-        cdef object waiting
-        while True:
-            if self._waiting is not None:
-                waiting = self._waiting
-                if PyIter_Send(<PyObject*>waiting, <PyObject*>value, result) == PYGEN_NEXT:
-                    return PYGEN_NEXT
-                Py_DECREF_pointer(result[0])
-                self._waiting = None
-            if inbox._count:
-                message = inbox._pop()
-                Py_INCREF(message)
-                result[0] = <PyObject*>message
-                return PYGEN_RETURN
-            if inbox.ended:
-                raise StopAsyncIteration if inbox.error is None else inbox.error
-            if inbox._interruption is not None:
-                interruption, inbox._interruption = inbox._interruption, None
-                raise interruption
+        cdef PySendResult status
+        cdef object outcome
+        if inbox._waiter is not None:
+            self._resume()
+        if inbox._count:
+            outcome, status = inbox._pop(), PYGEN_RETURN
+        elif inbox.ended:
+            # The traceback of the reading before this one is dropped: it would grow with each.
+            raise StopAsyncIteration if inbox.error is None else inbox.error.with_traceback(None)
+        elif inbox._interruption is not None:
+            interruption, inbox._interruption = inbox._interruption, None
+            raise interruption
+        else:
             self._waiting = inbox._wait()
+            outcome, status = next(self._waiting.__await__()), PYGEN_NEXT
+        Py_INCREF(outcome)
+        result[0] = <PyObject*>outcome
+        return status
+
+    cdef int _resume(self) except -1:
+        """Go on after waiting. Raises RuntimeError where somebody else waits, or is being woken."""
+        if self._waiting is not self._inbox._waiter or not self._waiting.done():
+            raise RuntimeError("another task is already reading this client's messages; one reader at a time")
+        self._waiting = self._inbox._waiter = None
+        return 0
 
 
 cdef PySendResult _am_send(PyObject* self, PyObject* value, PyObject** result) except PYGEN_ERROR:
-    return <PySendResult>(<MessageIterator>self)._step(<object>value, result)
+    return <PySendResult>(<MessageIterator>self)._step(result)
 
 
-wsx_set_am_send(<PyTypeObject*>MessageIterator, _am_send)
+wsx_set_step(<PyTypeObject*>MessageIterator, _am_send)

@@ -1,6 +1,8 @@
 # The part of a client that runs once per message.
 
-from wsx._inbox cimport Inbox, MessageIterator
+from libc.stdint cimport uint8_t
+
+from wsx._inbox cimport Inbox
 from wsx._ratelimit cimport TokenBucket
 from wsx._telemetry cimport Telemetry
 from wsx._writer cimport FrameWriter
@@ -9,7 +11,6 @@ from wsx._writer cimport FrameWriter
 cdef class Lane:
     cdef FrameWriter _writer             # None while no connection is open for user traffic
     cdef Inbox _inbox
-    cdef MessageIterator _iterator
     cdef TokenBucket _bucket             # or None: no limit
     cdef Telemetry _telemetry
     cdef Py_ssize_t _write_limit         # bytes
@@ -18,4 +19,5 @@ cdef class Lane:
     cdef object __weakref__
     cdef int _check_thread(self) except -1
     cdef int _write(self, object data, object text, Py_ssize_t cost, bint paid) except -1
-    cdef int _admit(self, Py_ssize_t size, Py_ssize_t cost, bint paid) except -1
+    cdef int _send(self, uint8_t opcode, const uint8_t* payload, Py_ssize_t size, Py_ssize_t cost, bint paid) except -1
+    cdef int _admit(self, FrameWriter writer, Py_ssize_t size, Py_ssize_t cost, bint paid) except -1

@@ -11,6 +11,7 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from wsx._frame cimport BINARY, TEXT
+from wsx._inbox cimport MessageIterator
 from wsx._writer cimport fork_generation
 
 from wsx.errors import Backpressure, NotConnected, RateLimited, WrongThread
@@ -35,7 +36,7 @@ cdef class Lane:
         """The client's messages, in order, until it is closed."""
         self._check_caller()
         self._check_reader()
-        return self._iterator
+        return MessageIterator(self._inbox)
 
     def send_nowait(self, data, *, text=None, Py_ssize_t cost=1):
         """Send a message now, or say why not: it never waits and never drops.
@@ -63,24 +64,28 @@ cdef class Lane:
         cdef const char* payload
         cdef Py_ssize_t size
         self._check_thread()
-        if self._writer is None:
-            self._refuse()
         if isinstance(data, str):
             payload = PyUnicode_AsUTF8AndSize(data, &size)
-            self._admit(size, cost, paid)
-            return self._writer.write_frame(BINARY if text is False else TEXT, True, <const uint8_t*>payload, size)
+            return self._send(BINARY if text is False else TEXT, <const uint8_t*>payload, size, cost, paid)
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             if text:
                 _check_utf8(<const uint8_t*>view.buf, view.len)
-            self._admit(view.len, cost, paid)
-            return self._writer.write_frame(TEXT if text else BINARY, True, <const uint8_t*>view.buf, view.len)
+            return self._send(TEXT if text else BINARY, <const uint8_t*>view.buf, view.len, cost, paid)
         finally:
             PyBuffer_Release(&view)
 
-    cdef int _admit(self, Py_ssize_t size, Py_ssize_t cost, bint paid) except -1:
+    cdef int _send(self, uint8_t opcode, const uint8_t* payload, Py_ssize_t size, Py_ssize_t cost, bint paid) except -1:
+        cdef FrameWriter writer = self._writer       # taken only now: an object's __buffer__ may have closed the client
+        if writer is None:
+            self._refuse()
+            raise NotConnected("no connection is open; nothing was sent")
+        self._admit(writer, size, cost, paid)
+        return writer.write_frame(opcode, True, payload, size)
+
+    cdef int _admit(self, FrameWriter writer, Py_ssize_t size, Py_ssize_t cost, bint paid) except -1:
         """Is there room in the write buffer, and are there tokens? Room first: a refusal takes no tokens."""
-        cdef Py_ssize_t buffered = self._writer.buffered_bytes()
+        cdef Py_ssize_t buffered = writer.buffered_bytes()
         if buffered and buffered + size > self._write_limit:
             self._telemetry.counters.sends_backpressured += not paid
             raise Backpressure(buffered)
@@ -106,7 +111,6 @@ cdef class Lane:
     def _attach(self, Inbox inbox not None, TokenBucket bucket, Telemetry telemetry not None, Py_ssize_t write_limit):
         """What a client keeps for its whole life."""
         self._inbox, self._bucket, self._telemetry, self._write_limit = inbox, bucket, telemetry, write_limit
-        self._iterator = MessageIterator(inbox)
 
     def _open_lane(self, FrameWriter writer):
         """Let user traffic flow to this writer; None: to nobody."""
