@@ -5,9 +5,9 @@ Not here: how it came about (_assembler.pyx), where it waits (_inbox.pyx).
 """
 
 cimport cython
-from cpython.buffer cimport PyBuffer_FillInfo
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_DecodeUTF8
+from cpython.buffer cimport PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.ref cimport Py_DECREF
 
 from wsx._frame cimport BINARY, TEXT
 
@@ -35,20 +35,22 @@ cdef class Message:
     @property
     def text(self):
         """The payload as str. UnicodeDecodeError for a binary message that is not UTF-8."""
-        return PyUnicode_DecodeUTF8(PyBytes_AS_STRING(self.data), PyBytes_GET_SIZE(self.data), NULL)
+        return self.data.decode()
 
     def json(self):
         """The payload parsed by orjson; parsed anew at each call. ValueError where it is not JSON."""
         return _loads(self.data)
 
     def __len__(self):
-        return PyBytes_GET_SIZE(self.data)
+        return len(self.data)
 
     def __bytes__(self):
         return self.data
 
     def __getbuffer__(self, Py_buffer* view, int flags):
-        PyBuffer_FillInfo(view, self, PyBytes_AS_STRING(self.data), PyBytes_GET_SIZE(self.data), True, flags)
+        # Of the bytes, not of the message: a view then holds what it shows.
+        PyObject_GetBuffer(self.data, view, flags)
+        Py_DECREF(None)                  # Cython's placeholder, which PyObject_GetBuffer has overwritten
 
     def __repr__(self):
         kind = "text" if self.opcode == TEXT else "binary"
