@@ -9,12 +9,11 @@ from wsx._telemetry cimport Telemetry
 cdef class FrameWriter:
     cdef Telemetry _telemetry
     cdef bint _masked                    # the client's end
-    cdef uint8_t* _scratch
-    cdef size_t _capacity                # bytes
     cdef int write_frame(self, uint8_t opcode, bint fin, const uint8_t* payload, size_t size) except -1
     cdef int write_bytes(self, const uint8_t* data, size_t size) except -1
     cdef Py_ssize_t buffered_bytes(self) except -1
-    cdef int _reserve(self, size_t size) except -1
+    cdef Py_ssize_t _encode(self, uint8_t* frame, uint8_t opcode, bint fin, const uint8_t* payload,
+                            size_t size) except -1
     cdef void _count(self, uint8_t opcode, bint fin, size_t size) noexcept
 
 

@@ -8,7 +8,7 @@ Not here: how much may be buffered, and who waits (_lane.pyx, client.py).
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.string cimport memcpy
 
 from wsx._clock cimport monotonic_ns
@@ -21,7 +21,7 @@ cdef extern from "_keys.h":
     unsigned long wsx_forks
 
 cdef enum:
-    KEPT_BYTES = 65536                   # a larger scratch buffer is given back after the frame it was for
+    STACK_BYTES = 4096                   # a longer frame is encoded in memory of its own
 
 wsx_pool_watch_forks()
 
@@ -40,7 +40,7 @@ def mask_key() -> bytes:
 
 
 cdef class FrameWriter:
-    """Encodes frames into its own scratch buffer and hands the bytes down.
+    """Encodes frames and hands the bytes down.
 
     telemetry: where what was sent is counted. masked: the client's end (RFC 6455 5.1).
     """
@@ -48,9 +48,6 @@ cdef class FrameWriter:
     def __cinit__(self, Telemetry telemetry not None, *, bint masked=True):
         self._telemetry = telemetry
         self._masked = masked
-
-    def __dealloc__(self):
-        PyMem_Free(self._scratch)
 
     def send(self, int opcode, payload, *, bint fin=True):
         """Write one frame; `payload` is bytes-like. ValueError where RFC 6455 does not allow such a frame."""
@@ -70,41 +67,45 @@ cdef class FrameWriter:
 
     cdef int write_frame(self, uint8_t opcode, bint fin, const uint8_t* payload, size_t size) except -1:
         """Encode one frame and write it whole. The caller has checked opcode, size and state."""
-        cdef uint8_t key[4]
-        cdef size_t header
-        self._reserve(size + MAX_HEADER_BYTES)
-        if self._masked and wsx_next_key(key):
-            raise OSError("the operating system gave no entropy for mask keys")
-        header = build_header(self._scratch, opcode, fin, size, key if self._masked else NULL)
-        if self._masked:
-            apply_mask(self._scratch + header, payload, size, key)
-        else:
-            memcpy(self._scratch + header, payload, size)
-        self.write_bytes(self._scratch, header + size)
-        self._count(opcode, fin, header + size)
-        if self._capacity > KEPT_BYTES:
-            PyMem_Free(self._scratch)
-            self._scratch = NULL
-            self._capacity = 0
+        cdef uint8_t on_stack[STACK_BYTES]   # a frame of its own: writing may come back here before it returns
+        cdef uint8_t* frame = on_stack
+        if size > STACK_BYTES - MAX_HEADER_BYTES:
+            frame = <uint8_t*>PyMem_Malloc(size + MAX_HEADER_BYTES)
+            if frame == NULL:
+                raise MemoryError
+        try:
+            size = self._encode(frame, opcode, fin, payload, size)
+            self.write_bytes(frame, size)
+        finally:
+            if frame != on_stack:
+                PyMem_Free(frame)
+        self._count(opcode, fin, size)
         return 0
 
+    cdef Py_ssize_t _encode(self, uint8_t* frame, uint8_t opcode, bint fin, const uint8_t* payload,
+                            size_t size) except -1:
+        """Put header and payload into `frame`: the length of both in bytes."""
+        cdef uint8_t key[4]
+        cdef size_t header
+        if self._masked and wsx_next_key(key):
+            raise OSError("the operating system gave no entropy for mask keys")
+        header = build_header(frame, opcode, fin, size, key if self._masked else NULL)
+        if self._masked:
+            apply_mask(frame + header, payload, size, key)
+        else:
+            memcpy(frame + header, payload, size)
+        return header + size
+
     cdef int write_bytes(self, const uint8_t* data, size_t size) except -1:
-        """Give bytes to the kernel, or to the transport's buffer: all of them or an exception. Keeps no pointer."""
+        """Give bytes to the kernel, or to the transport's buffer: all of them or an exception. Keeps no pointer.
+
+        Raises NotConnected where there is no connection any more: then nothing was sent.
+        """
         raise NotImplementedError
 
     cdef Py_ssize_t buffered_bytes(self) except -1:
         """Bytes that the kernel does not take yet."""
         raise NotImplementedError
-
-    cdef int _reserve(self, size_t size) except -1:
-        cdef uint8_t* scratch
-        if size > self._capacity:
-            scratch = <uint8_t*>PyMem_Realloc(self._scratch, max(size, <size_t>1024))
-            if scratch == NULL:
-                raise MemoryError
-            self._scratch = scratch
-            self._capacity = max(size, <size_t>1024)
-        return 0
 
     cdef void _count(self, uint8_t opcode, bint fin, size_t size) noexcept:
         cdef Counters* counters = self._telemetry.counters

@@ -10,6 +10,8 @@ from picows.picows cimport WSFrame
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
 
+from wsx.errors import NotConnected
+
 
 @cython.final
 cdef class Listener(WSListener):
@@ -62,7 +64,7 @@ cdef class PicowsWriter(FrameWriter):
     cdef int write_bytes(self, const uint8_t* data, size_t size) except -1:
         cdef Py_ssize_t buffered
         if self._transport is None or self._transport.is_disconnected or self._is_closing():
-            raise ConnectionResetError("the connection is closed")
+            raise NotConnected("the connection is closed; nothing was sent")
         self._transport._fast_write(<char*>data, size)
         buffered = self._write_buffer_size()
         self._telemetry.counters.write_buffered_bytes = buffered
