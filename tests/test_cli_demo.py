@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from source_lines import ROOT
@@ -20,6 +21,8 @@ from wsx.cli.source import Source
 from wsx.cli.tally import Tally, channel_of
 from wsx.cli.watch import Watch
 from wsx.testing import EchoServer, LocalServer, ReplayServer
+
+connect = partial(wsx.connect, reconnect=False)  # an end is an end here
 
 COMMAND = [sys.executable, "-m", "wsx", "demo"]
 
@@ -205,7 +208,7 @@ class TestJudgement:
 
 async def closed_client(code):
     """A client whose connection has ended with `code`."""
-    async with EchoServer() as server, wsx.connect(server.url) as client:
+    async with EchoServer() as server, connect(server.url) as client:
         server.connections[0].close(code)
         await client.wait_closed()
         return client

@@ -5,6 +5,7 @@ import socket
 import struct
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import websockets
@@ -12,6 +13,8 @@ import websockets
 import wsx
 from wsx._frame import encode
 from wsx.testing import EchoServer, LocalServer
+
+connect = partial(wsx.connect, reconnect=False)  # an end is an end here
 
 LOOPS = ["asyncio", "uvloop"]
 KEY = b"\x01\x02\x03\x04"
@@ -60,7 +63,7 @@ async def answer_to_frames(frames):
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
 def test_text_comes_back_as_text_and_binary_as_binary(loop, tls):
     async def main():
-        async with EchoServer(tls=tls) as server, wsx.connect(server.url, **client_options(server, tls)) as client:
+        async with EchoServer(tls=tls) as server, connect(server.url, **client_options(server, tls)) as client:
             received = []
             for data in ("grüße", b"\x00\xff", "", "x" * 300_000):
                 await client.send(data)
@@ -79,7 +82,7 @@ def test_text_comes_back_as_text_and_binary_as_binary(loop, tls):
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
 def test_closing_ends_in_good_order_on_both_sides(loop, tls):
     async def main():
-        async with EchoServer(tls=tls) as server, wsx.connect(server.url, **client_options(server, tls)) as client:
+        async with EchoServer(tls=tls) as server, connect(server.url, **client_options(server, tls)) as client:
             (connection,) = server.connections
             await client.close(4001, "enough")
             await connection.wait_closed()
@@ -103,7 +106,7 @@ def test_another_implementation_is_echoed_pinged_and_closed():
 
 def test_a_client_that_speaks_no_common_subprotocol_gets_none():
     async def main():
-        async with EchoServer(subprotocols=["a"]) as server, wsx.connect(server.url, subprotocols=["b"]) as client:
+        async with EchoServer(subprotocols=["a"]) as server, connect(server.url, subprotocols=["b"]) as client:
             return client.subprotocol
 
     assert wsx.run(main()) is None
@@ -112,7 +115,7 @@ def test_a_client_that_speaks_no_common_subprotocol_gets_none():
 def test_a_server_that_ends_says_so_to_every_client():
     async def main():
         async with EchoServer() as server:
-            clients = [await wsx.connect(server.url) for _ in range(3)]
+            clients = [await connect(server.url) for _ in range(3)]
         for client in clients:
             await client.wait_closed()
         return [(client.close_code, client.close_reason) for client in clients]
@@ -138,7 +141,7 @@ def test_a_client_that_trusts_other_authorities_does_not_get_in():
     async def main():
         async with EchoServer(tls=True) as server, EchoServer(tls=True) as other:
             with pytest.raises(wsx.errors.ConnectionFailed, match="certificate"):
-                await wsx.connect(server.url, ssl=other.ssl_context())
+                await connect(server.url, ssl=other.ssl_context())
 
     wsx.run(main())
 
@@ -166,8 +169,8 @@ def test_a_server_may_refuse_with_a_status_of_its_own():
     async def main():
         async with LocalServer(check=lambda request: 429 if request.resource == "/full" else None) as server:
             with pytest.raises(wsx.errors.HandshakeRejected) as caught:
-                await wsx.connect(server.url + "full")
-            await (await wsx.connect(server.url)).close()
+                await connect(server.url + "full")
+            await (await connect(server.url)).close()
             return caught.value.status
 
     assert wsx.run(main()) == 429
@@ -270,7 +273,7 @@ def test_code_that_fails_in_a_server_is_said_as_1011(caplog):
         raise LookupError("a bug of the test's own")
 
     async def main():
-        async with LocalServer(on_message=fail) as server, wsx.connect(server.url) as client:
+        async with LocalServer(on_message=fail) as server, connect(server.url) as client:
             await client.send("x")
             await client.wait_closed()
             return client.close_code, client.close_reason
@@ -286,7 +289,7 @@ def test_a_server_sends_fragments_pings_and_parts_of_frames():
             connection.send_frame(PING, b"between")
             connection.send_frame(0, b"parts", fin=True)
 
-        async with LocalServer(on_open=speak) as server, wsx.connect(server.url) as client:
+        async with LocalServer(on_open=speak) as server, connect(server.url) as client:
             text = (await client.recv()).text
             await client.ping()  # its own ping was answered after the server's
             pongs = server.connections[0].telemetry.snapshot()["pongs_received"]

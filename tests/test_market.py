@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from functools import partial
 
 import orjson
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 import wsx
 from wsx.testing import Market, ReplayServer
 from wsx.testing.number_text import number_text, wire_text
+
+connect = partial(wsx.connect, reconnect=False)  # an end is an end here
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +216,7 @@ def test_the_market_plays_over_a_real_socket():
 
     async def main():
         server = ReplayServer(recorded, speed=1.0, tls=True)
-        async with server, wsx.connect(server.url, ssl=server.ssl_context()) as client:
+        async with server, connect(server.url, ssl=server.ssl_context()) as client:
             return [message.data async for message in client]
 
     assert wsx.run(main()) == list(recorded.messages)

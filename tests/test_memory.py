@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from functools import partial
 
 import pytest
 
@@ -10,6 +11,7 @@ from wsx._frame import encode
 from wsx.testing import Door, MemoryServer, connect_in_memory
 
 TEXT = 0x1
+connect = partial(connect_in_memory, reconnect=False)  # an end is an end here
 
 
 def echo(connection, message):
@@ -29,7 +31,7 @@ class TestBothWays:
     @pytest.mark.parametrize("read_bytes", [1, 3, 65536])
     def test_messages_come_back_however_the_bytes_are_split(self, read_bytes):
         async def main():
-            async with connect_in_memory(echo_server(read_bytes=read_bytes)) as client:
+            async with connect(echo_server(read_bytes=read_bytes)) as client:
                 sent = ["grüße", b"\x00\xff", "", "x" * 3000]
                 for data in sent:
                     await client.send(data)
@@ -39,7 +41,7 @@ class TestBothWays:
 
     def test_a_ping_comes_back(self):
         async def main():
-            async with connect_in_memory(echo_server()) as client:
+            async with connect(echo_server()) as client:
                 return await client.ping()
 
         assert run(main()) > 0
@@ -48,7 +50,7 @@ class TestBothWays:
         async def main():
             seen = []
             server = MemoryServer(Door(), lambda connection: connection.send("hello"))
-            async with connect_in_memory(server, on_message=lambda message: seen.append(message.text)) as client:
+            async with connect(server, on_message=lambda message: seen.append(message.text)) as client:
                 before = list(seen)
                 await client.ping()
                 return before, seen
@@ -58,7 +60,7 @@ class TestBothWays:
     def test_order_is_kept_under_any_interleaving(self):
         async def main():
             random_numbers = random.Random(7)
-            async with connect_in_memory(echo_server(capacity=100, read_bytes=17)) as client:
+            async with connect(echo_server(capacity=100, read_bytes=17)) as client:
                 received = []
                 for number in range(2000):
                     await client.send(str(number))
@@ -76,7 +78,7 @@ class TestUpgrade:
         async def main():
             server = MemoryServer(Door(subprotocols=("b", "a")))
             options = {"subprotocols": ["x", "a", "b"], "headers": {"X-Desk": "7"}}
-            async with connect_in_memory(server, "ws://localhost/feed?x=1", **options) as client:
+            async with connect(server, "ws://localhost/feed?x=1", **options) as client:
                 (end,) = server.connections
                 return client.subprotocol, end.subprotocol, end.request.resource, ("X-Desk", "7") in end.request.headers
 
@@ -85,7 +87,7 @@ class TestUpgrade:
     def test_a_door_that_stays_shut_answers_with_its_status(self):
         async def main():
             with pytest.raises(wsx.errors.HandshakeRejected) as caught:
-                await connect_in_memory(MemoryServer(Door(check=lambda request: 401)))
+                await connect(MemoryServer(Door(check=lambda request: 401)))
             return caught.value.status
 
         assert run(main()) == 401
@@ -95,7 +97,7 @@ class TestClosing:
     def test_the_client_closes_in_good_order(self):
         async def main():
             server = echo_server()
-            async with connect_in_memory(server) as client:
+            async with connect(server) as client:
                 (end,) = server.connections
                 await client.send("last words")
                 await client.close(4001, "enough")
@@ -107,7 +109,7 @@ class TestClosing:
     def test_the_server_closes_after_what_it_has_sent(self):
         async def main():
             server = MemoryServer(Door())
-            async with connect_in_memory(server) as client:
+            async with connect(server) as client:
                 (end,) = server.connections
                 for number in range(100):
                     end.send(str(number))
@@ -122,7 +124,7 @@ class TestClosing:
     def test_a_stream_that_ends_in_the_middle_of_a_message_is_a_lost_connection(self):
         async def main():
             server = MemoryServer(Door())
-            async with connect_in_memory(server) as client:
+            async with connect(server) as client:
                 (end,) = server.connections
                 end.send_raw(encode(TEXT, b"whole") + encode(TEXT, b"cut in the middle")[:9])
                 end.wire.close()
@@ -136,7 +138,7 @@ class TestClosing:
     def test_a_cut_loses_what_was_on_its_way_and_ends_both_sides(self):
         async def main():
             server = MemoryServer(Door())
-            async with connect_in_memory(server) as client:
+            async with connect(server) as client:
                 (end,) = server.connections
                 end.send("on its way")
                 end.abort()
@@ -153,7 +155,7 @@ class TestClosing:
     def test_a_broken_stream_is_failed_with_its_code_and_the_peer_hears_it(self):
         async def main():
             server = MemoryServer(Door())
-            async with connect_in_memory(server) as client:
+            async with connect(server) as client:
                 (end,) = server.connections
                 end.send_raw(encode(TEXT, b"\xff"))
                 await end.wait_closed()
@@ -167,7 +169,7 @@ class TestClosing:
     def test_a_peer_that_never_answers_is_left_after_close_timeout(self):
         async def main():
             server = MemoryServer(Door())
-            async with connect_in_memory(server, close_timeout=0.05) as client:
+            async with connect(server, close_timeout=0.05) as client:
                 (end,) = server.connections
                 end.wire.pause_reading()
                 await client.close()
@@ -179,7 +181,7 @@ class TestClosing:
     def test_a_dead_peer_is_noticed_by_the_heartbeat(self):
         async def main():
             server = MemoryServer(Door())
-            async with connect_in_memory(server, ping_interval=0.02, ping_timeout=0.05) as client:
+            async with connect(server, ping_interval=0.02, ping_timeout=0.05) as client:
                 server.connections[0].wire.pause_reading()
                 with pytest.raises(wsx.errors.HeartbeatTimeout):
                     await anext(aiter(client))
@@ -191,7 +193,7 @@ class TestBounds:
     def test_a_server_that_does_not_read_fills_the_clients_write_buffer_and_no_more(self):
         async def main():
             server = MemoryServer(Door(), capacity=1000)
-            async with connect_in_memory(server, write_limit=5000, close_timeout=0.05) as client:
+            async with connect(server, write_limit=5000, close_timeout=0.05) as client:
                 server.connections[0].wire.pause_reading()
                 with pytest.raises(wsx.errors.Backpressure) as caught:
                     await send_without_end(client)
@@ -205,7 +207,7 @@ class TestBounds:
         async def main():
             got = []
             server = MemoryServer(Door(on_message=lambda connection, message: got.append(message.text)), capacity=1000)
-            async with connect_in_memory(server, write_limit=2000) as client:
+            async with connect(server, write_limit=2000) as client:
                 (end,) = server.connections
                 end.wire.pause_reading()
                 sending = asyncio.gather(*(client.send(str(number)) for number in range(1000)))
@@ -221,7 +223,7 @@ class TestBounds:
     def test_a_client_that_does_not_read_is_not_read_from(self):
         async def main():
             server = echo_server(capacity=1000)
-            async with connect_in_memory(server, inbox_messages=10, write_limit=10_000, close_timeout=0.05) as client:
+            async with connect(server, inbox_messages=10, write_limit=10_000, close_timeout=0.05) as client:
                 with pytest.raises(wsx.errors.Backpressure):
                     await send_without_end(client)
                 return server.connections[0].wire.writer.buffered
@@ -231,7 +233,7 @@ class TestBounds:
     def test_a_full_inbox_holds_the_server_back_and_nothing_is_lost(self):
         async def main():
             server = MemoryServer(Door(), capacity=1000, read_bytes=500)
-            async with connect_in_memory(server, inbox_messages=10) as client:
+            async with connect(server, inbox_messages=10) as client:
                 (end,) = server.connections
                 writing = asyncio.create_task(send_numbers(end, 5000))
                 received = []

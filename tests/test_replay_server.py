@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import time
+from functools import partial
 
 import pytest
 
@@ -10,13 +11,15 @@ import wsx
 from wsx.testing import Capture, ReplayServer, load_capture
 from wsx.testing.capture import make_capture
 
+connect = partial(wsx.connect, reconnect=False)  # an end is an end here
+
 LOOPS = ["asyncio", "uvloop"]
 LINES = [b'{"price":1.0002e6}', b"", '{"text":"grüße \\u2028"}'.encode(), b'{"cr":1}\r', b"x" * 200_000]
 
 
 async def everything(server, **options):
     """What a client receives until the server closes, and the close code."""
-    async with wsx.connect(server.url, **options) as client:
+    async with connect(server.url, **options) as client:
         received = [message.data async for message in client]
         return received, client.close_code
 
@@ -72,7 +75,7 @@ def test_an_empty_capture_is_closed_in_good_order(tmp_path):
 def test_the_recorded_rhythm_is_kept(speed):
     async def main():
         times = [7.0, 7.1, 7.1, 7.3]
-        async with ReplayServer(list("abcd"), times, speed=speed) as server, wsx.connect(server.url) as client:
+        async with ReplayServer(list("abcd"), times, speed=speed) as server, connect(server.url) as client:
             return [message.received_ns / 1e9 async for message in client]
 
     arrived = wsx.run(main())
@@ -95,7 +98,7 @@ def test_every_client_gets_the_whole_of_it():
 def test_it_begins_with_the_clients_first_message_and_answers_nothing_else():
     async def main():
         server = ReplayServer(["one", "two"], wait_for_message=True)
-        async with server, wsx.connect(server.url) as client:
+        async with server, connect(server.url) as client:
             await client.ping()
             waiting = client.telemetry.snapshot()["messages_received"]
             await client.send('{"method":"public/subscribe"}')
@@ -114,7 +117,7 @@ def test_at_full_speed_a_slow_client_holds_the_server_back(loop, tls):
     async def main():
         server = ReplayServer(messages, speed="full", tls=tls, on_sent=lambda batch, now_ns: sent.append(len(batch)))
         options = {"ssl": server.ssl_context()} if tls else {}
-        async with server, wsx.connect(server.url, inbox_messages=100, **options) as client:
+        async with server, connect(server.url, inbox_messages=100, **options) as client:
             while client.telemetry.snapshot()["inbox_messages"] < 100:
                 await client.recv() if not sent else await asyncio.sleep(0)
             stalled = await stalls(sent)
@@ -144,7 +147,7 @@ def test_what_is_written_is_said_just_before():
         def note(messages, now_ns):
             seen.append((list(messages), now_ns))
 
-        async with ReplayServer(["a", "b"], on_sent=note) as server, wsx.connect(server.url) as client:
+        async with ReplayServer(["a", "b"], on_sent=note) as server, connect(server.url) as client:
             return [message.received_ns async for message in client]
 
     before = time.monotonic_ns()
@@ -158,7 +161,7 @@ def test_an_observer_that_fails_ends_the_playing_with_1011(caplog):
         raise LookupError("a bug of the test's own")
 
     async def main():
-        async with ReplayServer(["a"], on_sent=fail) as server, wsx.connect(server.url) as client:
+        async with ReplayServer(["a"], on_sent=fail) as server, connect(server.url) as client:
             await client.wait_closed()
             return client.close_code
 
@@ -169,8 +172,8 @@ def test_an_observer_that_fails_ends_the_playing_with_1011(caplog):
 def test_a_client_that_leaves_ends_its_playing_alone():
     async def main():
         times = [0.0, 0.0, 60.0]
-        async with ReplayServer(list("abc"), times, speed=1) as server, wsx.connect(server.url) as stays:
-            async with wsx.connect(server.url) as leaves:
+        async with ReplayServer(list("abc"), times, speed=1) as server, connect(server.url) as stays:
+            async with connect(server.url) as leaves:
                 await leaves.recv()
             return len(server.connections), [(await stays.recv()).text for _ in range(2)]
 
@@ -180,7 +183,7 @@ def test_a_client_that_leaves_ends_its_playing_alone():
 def test_a_server_that_ends_while_it_plays_says_1001():
     async def main():
         async with ReplayServer(["a", "b"], [0, 60], speed=1) as server:
-            client = await wsx.connect(server.url)
+            client = await connect(server.url)
             await client.recv()
         await client.wait_closed()
         return client.close_code

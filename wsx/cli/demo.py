@@ -15,6 +15,7 @@ from wsx.cli.report import price, size
 from wsx.cli.source import Plan, Source, open_source
 from wsx.cli.watch import Watch
 from wsx.client import Client, connect
+from wsx.config import Config
 from wsx.errors import WsxError
 
 _PING_INTERVAL = 0.1  # seconds between measured round trips
@@ -34,9 +35,7 @@ async def run_demo(plan: Plan, display: Display) -> int:
         try:
             source = await stack.enter_async_context(open_source(plan))
             watch = Watch(source)
-            client = await stack.enter_async_context(
-                connect(source.url, on_message=watch.on_message, ssl=source.ssl, close_timeout=_CLOSE_TIMEOUT)
-            )
+            client = await stack.enter_async_context(_connecting(source, watch))
         except (WsxError, OSError, ValueError) as error:
             raise CannotBegin(f"{type(error).__name__}: {error}") from error
         with display:
@@ -45,6 +44,12 @@ async def run_demo(plan: Plan, display: Display) -> int:
         code, verdict = (INTERRUPTED, "stopped by Ctrl-C") if interrupted else judge(source, watch, client)
         display.conclude(_summary(source, watch), verdict, good=code == _GOOD)
         return code
+
+
+def _connecting(source: Source, watch: Watch) -> contextlib.AbstractAsyncContextManager[Client]:
+    """No reconnecting: an end is an end here, and its code is part of the verdict."""
+    config = Config(ssl=source.ssl, close_timeout=_CLOSE_TIMEOUT, reconnect=False)
+    return connect(source.url, on_message=watch.on_message, config=config)
 
 
 def judge(source: Source, watch: Watch, client: Client) -> tuple[int, str]:
