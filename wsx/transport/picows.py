@@ -218,8 +218,8 @@ class PicowsTransport:
         self._paused = False
         if self._front is not None:
             self._take_over(self._front)
-        if not self._paused and not self._underlying.is_closing():
-            self._underlying.resume_reading()
+        if not self._paused:
+            self._resume_underlying()
 
     def _take_over(self, front: _Front) -> None:
         """From now on picows reads, first what came behind the 101."""
@@ -235,6 +235,14 @@ class PicowsTransport:
         if not self._underlying.is_closing():
             self._underlying.set_protocol(_Discard(self._owner))
             self._paused = False
+            self._resume_underlying()
+
+    def _resume_underlying(self) -> None:
+        if not self._underlying.is_closing():
+            # aiofastnet looks at the socket first: without new bytes there, what it had read before the pause and not
+            # decrypted yet would wait, and at the end of the stream it would be lost.
+            if (read_again := getattr(self._underlying, "_retry_ssl_read", None)) is not None:
+                asyncio.get_running_loop().call_soon(read_again)
             self._underlying.resume_reading()
 
     def close(self) -> None:
