@@ -113,7 +113,7 @@ class Connection:
 
     def resume_reading(self) -> None:
         if not self.closing:
-            self.heartbeat.resume()
+            self.heartbeat.start()
             self.transport.resume_reading()
 
     # ---- ControlHandler: what the assembler says --------------------------------------------------------------------

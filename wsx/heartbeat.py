@@ -43,26 +43,24 @@ class Heartbeat:
         self._sent_ns: dict[bytes, int] = {}  # payload -> when it was sent
         self._waiting: dict[bytes, asyncio.Future[float]] = {}  # pings by hand
         self._own: bytes | None = None  # the payload that the deadline is about
+        self._resting = True
 
     def start(self) -> None:
-        """Begin to watch."""
-        if self._config.ping_interval is not None:
+        """Begin to watch, or go on after a pause: what was asked before it counts from now."""
+        self._resting = False
+        if self._own is not None:
+            self._plan(self._config.ping_timeout, self._judge)
+        elif self._config.ping_interval is not None:
             self._plan(self._config.ping_interval, self._beat)
 
     def pause(self) -> None:
         """Reading was paused: a PONG could not be seen."""
+        self._resting = True
         self._cancel_timer()
-
-    def resume(self) -> None:
-        """Reading goes on: what was asked before counts from now."""
-        if self._own is not None:
-            self._plan(self._config.ping_timeout, self._judge)
-        else:
-            self.start()
 
     def stop(self) -> None:
         """The connection ends: whoever waits for a PONG is told."""
-        self._cancel_timer()
+        self.pause()
         for waiter in self._waiting.values():
             if not waiter.done():
                 waiter.set_exception(NotConnected("the connection ended before the PONG came"))
@@ -90,8 +88,8 @@ class Heartbeat:
             waiter.set_result(rtt_ns / 1e9)
         if payload == self._own:
             self._own = None
-            self._cancel_timer()
-            self._plan(max(self._config.ping_interval - rtt_ns / 1e9, 0), self._beat)  # type: ignore[operator]
+            if not self._resting:  # reading may have been paused by what came before this PONG
+                self._plan(max(self._config.ping_interval - rtt_ns / 1e9, 0), self._beat)  # type: ignore[operator]
 
     def _send(self) -> bytes:
         payload = os.urandom(8)
@@ -118,6 +116,7 @@ class Heartbeat:
         self._line.abort(HeartbeatTimeout(self._config.ping_timeout))
 
     def _plan(self, delay: float, step: Any) -> None:
+        self._cancel_timer()
         due = self._loop.time() + delay
         self._timer = self._loop.call_at(due, lambda: step(self._loop.time() - due))
 

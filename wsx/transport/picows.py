@@ -127,9 +127,10 @@ async def _start_front(opening: Opening, sock: Any, stage: Stage) -> "_Front":
 
 
 class _Front(asyncio.BufferedProtocol):
-    """Holds the connection until the upgrade is through: sends the request, judges the answer."""
+    """Holds the connection until its owner reads: sends the request, judges the answer, keeps what came behind it."""
 
     transport: Any
+    lost = False  # TLS may end while reading is paused; what it brought before that is read first
 
     def __init__(self, opening: Opening) -> None:
         nonce = os.urandom(16)
@@ -139,18 +140,17 @@ class _Front(asyncio.BufferedProtocol):
         self._reader = ResponseReader(nonce, config.subprotocols, now=time.time())
         self._buffer = bytearray(_FRONT_BUFFER_BYTES)
         self._answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self._late = b""
+        self.leftover = b""
 
     async def upgrade(self) -> Response:
         """Send the request and wait for a valid 101; what came behind it is in `leftover`."""
         self.transport.write(self._request)
         try:
-            response = await self._answer
+            return await self._answer
         except asyncio.CancelledError:
             if self._reader.status is not None and asyncio.get_running_loop().time() >= self._deadline:
                 self._reader.eof()  # rejected, but the body never ended: say so rather than time out
             raise
-        return Response(response.headers, response.subprotocol, response.leftover + self._late)
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -161,7 +161,7 @@ class _Front(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         data = bytes(self._buffer[:nbytes])
         if self._answer.done():
-            self._late += data  # TLS may hand over what it had decrypted before the pause
+            self.leftover += data  # TLS may hand over what it had decrypted before the pause
             return
         self._settle(lambda: self._reader.feed(data))
 
@@ -171,6 +171,7 @@ class _Front(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
+        self.lost = True
         if not self._answer.done():
             self._settle(self._reader.eof)
 
@@ -182,6 +183,7 @@ class _Front(asyncio.BufferedProtocol):
             return
         if response is not None:
             self.transport.pause_reading()
+            self.leftover = response.leftover
             self._answer.set_result(response)
 
 
@@ -198,7 +200,7 @@ class PicowsTransport:
         self.writer = PicowsWriter(opening.telemetry)
         self._owner = opening.owner
         self._underlying = front.transport
-        self._pending = response.leftover
+        self._front: _Front | None = front
         self._paused = True
         self._protocol = _hand_over(opening, self._underlying)
         self.writer.attach(self._protocol.transport, self._underlying)
@@ -211,18 +213,36 @@ class PicowsTransport:
             self._underlying.pause_reading()
 
     def resume_reading(self) -> None:
-        if self._paused and not self._underlying.is_closing():
-            self._paused = False
-            pending, self._pending = self._pending, b""
-            _feed(self._protocol, pending)
-            if not self._paused and not self._underlying.is_closing():
-                self._underlying.resume_reading()
+        if not self._paused:
+            return
+        self._paused = False
+        if self._front is not None:
+            self._take_over(self._front)
+        if not self._paused:
+            self._resume_underlying()
+
+    def _take_over(self, front: _Front) -> None:
+        """From now on picows reads, first what came behind the 101."""
+        self._front = None
+        if not front.lost:
+            self._underlying.set_protocol(self._protocol)
+        _feed(self._protocol, front.leftover)
+        if front.lost:
+            self._protocol.connection_lost(None)
 
     def discard_input(self) -> None:
-        self._pending = b""
+        self._front = None
         if not self._underlying.is_closing():
             self._underlying.set_protocol(_Discard(self._owner))
             self._paused = False
+            self._resume_underlying()
+
+    def _resume_underlying(self) -> None:
+        if not self._underlying.is_closing():
+            # aiofastnet looks at the socket first: without new bytes there, what it had read before the pause and not
+            # decrypted yet would wait, and at the end of the stream it would be lost.
+            if (read_again := getattr(self._underlying, "_retry_ssl_read", None)) is not None:
+                asyncio.get_running_loop().call_soon(read_again)
             self._underlying.resume_reading()
 
     def close(self) -> None:
@@ -307,7 +327,6 @@ def _hand_over(opening: Opening, underlying: Any) -> Any:
     key = protocol.transport.request.headers["Sec-WebSocket-Key"]
     head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     _feed(protocol, f"{head}Sec-WebSocket-Accept: {sec_websocket_accept(key)}\r\n\r\n".encode())
-    underlying.set_protocol(protocol)
     return protocol
 
 
