@@ -16,6 +16,7 @@ from wsx.errors import HeartbeatTimeout, NotConnected, WsxError
 
 _PING = 0x9
 _BLOCKED_SECONDS = 0.25  # a timer this late says that the loop did not run
+_LAST_LOOK_SECONDS = 0.01
 _MOST_PENDING = 64  # pings by hand that wait for their PONG at the same time
 
 
@@ -112,7 +113,11 @@ class Heartbeat:
         if late > _BLOCKED_SECONDS:
             self._line._owner.on_loop_blocked(round(late * 1e9))
             self._plan(self._config.ping_timeout, self._judge)
-            return
+        else:
+            self._plan(_LAST_LOOK_SECONDS, self._condemn)
+
+    def _condemn(self, late: float) -> None:
+        """The socket was looked at once more after the deadline: a loop that runs timers before reading has read."""
         self._line.abort(HeartbeatTimeout(self._config.ping_timeout))
 
     def _plan(self, delay: float, step: Any) -> None:
