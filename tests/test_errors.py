@@ -17,6 +17,7 @@ from wsx.errors import (
     ConnectionClosed,
     ConnectionFailed,
     ConnectionLost,
+    DataTimeout,
     ErrorContext,
     Failure,
     HandshakeRejected,
@@ -44,6 +45,7 @@ EACH = [
     HandshakeRejected(429, [("Retry-After", "5"), ("Set-Cookie", "canary")], b"canary"),
     InvalidHandshake("no Upgrade"),
     ConnectionLost("the peer reset the connection"),
+    DataTimeout(30),
     HeartbeatTimeout(5),
     SlowConsumer(10, 2000, 5.0),
     ReconnectExhausted("attempts=2 are used up", [Failure(1, 5, "refused"), Failure(2, 9, "no route")]),
@@ -65,6 +67,7 @@ TREE = {
     HandshakeRejected: (Category.CONNECTION, Recovery.RECONNECT, ConnectionFailed),
     InvalidHandshake: (Category.PROTOCOL, Recovery.NOTIFY, ProtocolError),
     ConnectionLost: (Category.CONNECTION, Recovery.RECONNECT, ConnectionError),
+    DataTimeout: (Category.CONNECTION, Recovery.RECONNECT, TimeoutError),
     HeartbeatTimeout: (Category.CONNECTION, Recovery.RECONNECT, TimeoutError),
     SlowConsumer: (Category.CONNECTION, Recovery.RECONNECT, ConnectionLost),
     ReconnectExhausted: (Category.CONNECTION, Recovery.PASS_THROUGH, ConnectionError),
@@ -135,8 +138,10 @@ class TestText:
         assert str(MessageTooBig(3, 2, "max_fragments")) == (
             "message of at least 3 fragments exceeds max_fragments=2; closed with 1009"
         )
-        assert str(EACH[12]) == "10028 too_many_requests on private/buy (id 42)"
+        rpc_error = next(error for error in EACH if isinstance(error, RpcError))
+        assert str(rpc_error) == "10028 too_many_requests on private/buy (id 42)"
         assert str(RpcError(-32601, "Method not found")) == "-32601 Method not found"
+        assert "no message within data_timeout=30 s" in str(DataTimeout(30))
         assert "no matching PONG within ping_timeout=5 s" in str(HeartbeatTimeout(5))
         assert "10 messages (2000 bytes)" in str(SlowConsumer(10, 2000, 5.0))
         assert "try again in 0.25 s" in str(RateLimited(0.25))

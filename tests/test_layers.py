@@ -39,6 +39,7 @@ LAYERS = {
     "transport": ["wsx.transport"],
     "session": [
         "wsx.connection",
+        "wsx.data_watch",
         "wsx.driver",
         "wsx.error_handler",
         "wsx.explanation",

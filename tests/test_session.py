@@ -267,3 +267,25 @@ def test_a_cut_while_hooks_run_is_an_attempt_that_failed(run):
         assert server.count == 4 and attempts == [1, 2, 3]
 
     run(main())
+
+
+def test_a_server_that_pongs_and_sends_nothing_is_given_up(run):
+    async def serve(number, reader, writer):
+        writer.write(text(f"from {number}"))
+        await stay(reader)
+
+    async def main():
+        stale = []
+
+        def on_event(event):
+            if isinstance(event, events.StaleData):
+                stale.append(event.silent_ns)
+
+        options = {"reconnect": QUICK, "data_timeout": 0.1, "on_event": on_event}
+        async with Server(serve) as server, wsx.connect(server.url, **options) as client:
+            assert (await client.recv()).text == "from 1"
+            second = await client.recv()
+            assert second.text == "from 2" and second.gap.cause == "DataTimeout"
+        assert stale[0] >= 100_000_000
+
+    run(main())

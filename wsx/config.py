@@ -205,6 +205,7 @@ _CHECKS: dict[str, _Check] = {
     "close_timeout": _seconds,
     "ping_interval": _optional(_seconds),
     "ping_timeout": _seconds,
+    "data_timeout": _optional(_seconds),
     "max_message_size": _count,
     "max_fragments": _count,
     "write_limit": _count,
@@ -227,7 +228,7 @@ class Config:
     headers: added to the upgrade request, order and case kept; a callable is called on every attempt (signed
     handshakes) and its result checked then. ssl: None for verified TLS with the system's roots. source_address: kept
     as a tuple of host and port. connect_timeout: one deadline over DNS, TCP, TLS and upgrade. ping_interval: None
-    turns the heartbeat off. inbox_policy: "pause" stops reading while the inbox is full, for at most max_pause;
+    turns the heartbeat off. data_timeout: a connection that brings no message for so long is given up, PONGs or not. inbox_policy: "pause" stops reading while the inbox is full, for at most max_pause;
     "disconnect" does not wait. reconnect: False, True or a `Backoff`. error_handler: changes to the
     tables that say what an error means. on_open: coroutine functions that prepare each new connection, in this order,
     before user traffic flows; each is given a `Route`. name: the client's name in logs and errors.
@@ -243,6 +244,7 @@ class Config:
     close_timeout: float = 2
     ping_interval: float | None = 10
     ping_timeout: float = 5
+    data_timeout: float | None = None
     max_message_size: int = 16 * _MIB
     max_fragments: int = 131_072  # Autobahn 9.3.1 sends 4 MiB in 65,537 frames
     write_limit: int = 1 * _MIB

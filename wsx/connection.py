@@ -12,8 +12,9 @@ from typing import Protocol
 from wsx._assembler import Assembler, MessageReceiver
 from wsx._telemetry import Telemetry
 from wsx.config import Config
+from wsx.data_watch import DataWatch
 from wsx.endpoint import Endpoint
-from wsx.errors import ConnectionLost, InvalidUtf8, MessageTooBig, ProtocolError, WsxError
+from wsx.errors import ConnectionLost, DataTimeout, InvalidUtf8, MessageTooBig, ProtocolError, WsxError
 from wsx.headers import CheckedHeaders
 from wsx.heartbeat import Heartbeat
 from wsx.transport.base import Dial, Opening, Transport
@@ -43,6 +44,9 @@ class ConnectionOwner(Protocol):
     def on_loop_blocked(self, lag_ns: int) -> None:
         """The loop did not run for a while; the peer is not to blame."""
 
+    def on_stale(self, silent_ns: int) -> None:
+        """No message came for `data_timeout`; the connection ends."""
+
     def on_writable(self) -> None:
         """The write buffer is empty again."""
 
@@ -63,6 +67,7 @@ class Connection:
         self._owner = owner
         self._loop = asyncio.get_running_loop()
         self.end: asyncio.Future[End] = self._loop.create_future()
+        self._data_watch = DataWatch(config.data_timeout, telemetry, self._loop, self._on_stale)
         self.heartbeat = Heartbeat(self, config, telemetry, self._loop)
         self.assembler = Assembler(
             receiver,
@@ -86,7 +91,7 @@ class Connection:
             self._send_close(code, reason)
             self._bound_closing()
             self._owner.on_closing()
-            self.heartbeat.stop()
+            self._stop_watching()
             self.transport.resume_reading()
 
     def fail(self, error: WsxError, code: int) -> None:
@@ -110,10 +115,12 @@ class Connection:
         """Stop taking data; the heartbeat rests, because a PONG could not be seen."""
         self.transport.pause_reading()
         self.heartbeat.pause()
+        self._data_watch.stop()
 
     def resume_reading(self) -> None:
         if not self.closing:
             self.heartbeat.start()
+            self._data_watch.start()
             self.transport.resume_reading()
 
     # ---- ControlHandler: what the assembler says --------------------------------------------------------------------
@@ -143,7 +150,7 @@ class Connection:
     def on_disconnected(self) -> None:
         if self.end.done():
             return
-        self.heartbeat.stop()
+        self._stop_watching()
         if self._close_timer is not None:
             self._close_timer.cancel()
         if not self.closing:
@@ -187,11 +194,20 @@ class Connection:
         """The outcome is known: nothing more is read; the socket may take `close_timeout` to go."""
         was_closing = self.closing
         self._outcome = outcome
-        self.heartbeat.stop()
+        self._stop_watching()
         self._bound_closing()
         if not was_closing:
             self._owner.on_closing()
         self.transport.discard_input()
+
+    def _stop_watching(self) -> None:
+        self.heartbeat.stop()
+        self._data_watch.stop()
+
+    def _on_stale(self, silent_ns: int) -> None:
+        self._owner.on_stale(silent_ns)
+        assert self._config.data_timeout is not None
+        self.abort(DataTimeout(self._config.data_timeout))
 
     def _bound_closing(self) -> None:
         if self._close_timer is None:

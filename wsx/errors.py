@@ -5,6 +5,7 @@
     │   ├── HandshakeRejected     connection      reconnect      (401, 403: authentication, halt)
     │   └── InvalidHandshake      protocol        notify         ProtocolError
     ├── ConnectionLost            connection      reconnect      ConnectionError
+    │   ├── DataTimeout           connection      reconnect      TimeoutError
     │   ├── HeartbeatTimeout      connection      reconnect      TimeoutError
     │   └── SlowConsumer          connection      reconnect
     ├── ReconnectExhausted        connection      pass_through   ConnectionError
@@ -40,6 +41,7 @@ __all__ = [
     "ConnectionClosed",
     "ConnectionFailed",
     "ConnectionLost",
+    "DataTimeout",
     "ErrorContext",
     "Failure",
     "HandshakeRejected",
@@ -250,6 +252,16 @@ class HeartbeatTimeout(ConnectionLost, TimeoutError):
     def __init__(self, ping_timeout: float, *, context: ErrorContext | None = None) -> None:
         self.ping_timeout = ping_timeout
         super().__init__(f"no matching PONG within ping_timeout={ping_timeout:g} s", context=context)
+
+
+class DataTimeout(ConnectionLost, TimeoutError):
+    """No message came for `data_timeout` seconds, whatever the heartbeat says."""
+
+    def __init__(self, data_timeout: float, *, context: ErrorContext | None = None) -> None:
+        self.data_timeout = data_timeout
+        super().__init__(
+            f"no message within data_timeout={data_timeout:g} s, though the peer is there", context=context
+        )
 
 
 class SlowConsumer(ConnectionLost):

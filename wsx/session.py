@@ -37,6 +37,7 @@ from wsx.events import (
     ReadingPaused,
     ReadingResumed,
     Reconnecting,
+    StaleData,
 )
 from wsx.events import SlowConsumer as SlowConsumerEvent
 from wsx.ledger import Ledger
@@ -269,6 +270,9 @@ class Session:
 
     def on_loop_blocked(self, lag_ns: int) -> None:
         self._emit(LoopBlocked, lag_ns=lag_ns)
+
+    def on_stale(self, silent_ns: int) -> None:
+        self._emit(StaleData, stream="", silent_ns=silent_ns)
 
     def on_writable(self) -> None:
         self._room.set()
