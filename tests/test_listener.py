@@ -16,7 +16,7 @@ def on_an_echo_connection(use):
 
     async def main():
         async with EchoServer() as server, wsx.connect(server.url) as client:
-            return await use(client, client._connection.transport._underlying)
+            return await use(client, client._session.connection.transport._underlying)
 
     return asyncio.run(main())
 
