@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
+import wsx
+from wsx.errors import ConnectionFailed, ConnectionLost
+from wsx.testing import EchoServer
 from wsx.testing.certificates import Authority
 from wsx.testing.fault_proxy import FaultProxy
 from wsx.testing.fault_script import FaultScript, Step
@@ -187,6 +190,34 @@ class TestUntouched:
         proxy = FaultProxy("h", 1, port=81)
         assert proxy.via("wss://exchange.test:8443/ws/v2?x=1") == "wss://127.0.0.1:81/ws/v2?x=1"
         assert FaultProxy("h", 1, host="::1", port=81).via("ws://[::1]:9/") == "ws://[::1]:81/"
+
+
+class TestWithClients:
+    def test_the_example_of_the_documentation_holds(self, run):
+        async def work():
+            async with EchoServer(tls=True) as server, FaultProxy("127.0.0.1", server.port) as proxy:
+                async with wsx.connect(proxy.via(server.url), ssl=server.ssl_context()) as client:
+                    proxy.split(7)
+                    await client.send("through single pieces")
+                    assert (await client.recv()).text == "through single pieces"
+                    proxy.stall(direction="to_client")
+                    await client.send("late")
+                    proxy.heal()
+                    assert (await client.recv()).text == "late"
+                    proxy.reset()
+                    with pytest.raises(ConnectionLost):
+                        await client.recv()
+                proxy.refuse()
+                with pytest.raises(ConnectionFailed) as refused:
+                    await wsx.connect(proxy.via(server.url))
+                assert refused.value.stage == "tcp"
+                proxy.accept()
+                proxy.after(10, "cut", direction="to_client")
+                with pytest.raises(ConnectionFailed) as cut:
+                    await wsx.connect(proxy.via(server.url), ssl=server.ssl_context())
+                assert cut.value.stage == "tls"
+
+        run(work())
 
 
 class TestLateness:
