@@ -287,8 +287,14 @@ class TestGivingUp:
         client = attempts()
         client.failed(ConnectionFailed("tcp", "x" * 10_000), RECONNECT, 0, jitter=0.5)
         client.failed(KeyError("canary"), RECONNECT, 1, jitter=0.5)
+        client.failed(OSError("canary"), RECONNECT, 2, jitter=0.5)
+        client.failed(OSError(24, "Too many open files"), RECONNECT, 3, jitter=0.5)
         assert len(client.history[0].error) < 400
-        assert client.history[1].error == "KeyError"
+        assert [failure.error for failure in client.history[1:]] == [
+            "KeyError",
+            "OSError",
+            "OSError: Too many open files",
+        ]
 
 
 class TestHostBudget:

@@ -202,6 +202,6 @@ class Attempts:
 
 def _in_words(error: BaseException) -> str:
     """Only the texts of wsx and of the system are known to hold no secret."""
-    name = type(error).__name__
-    text = f"{name}: {error}" if isinstance(error, WsxError | OSError) else name
+    words = str(error) if isinstance(error, WsxError) else getattr(error, "strerror", None)
+    text = ": ".join(filter(None, (type(error).__name__, words)))
     return text if len(text) <= _TEXT else text[:_TEXT] + "..."
