@@ -45,7 +45,7 @@ LAYERS = {
         "wsx.ledger",
         "wsx.reconnection",
     ],
-    "messaging": ["wsx.message_handler", "wsx.json_rpc", "wsx.rate_limiter"],
+    "messaging": ["wsx.message_handler", "wsx.json_rpc", "wsx.rate_limiter", "wsx.rate_profile"],
     "client": ["wsx._lane", "wsx.client", "wsx.connection_registry", "wsx.supervisor", "wsx.health", "wsx.run"],
     "face": ["wsx"],
     "adapters": ["wsx.adapters"],
