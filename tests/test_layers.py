@@ -22,6 +22,7 @@ LAYERS = {
         "wsx._writer",
         "wsx._ratelimit",
         "wsx._telemetry",
+        "wsx._signal",
         "wsx._envelope",
         "wsx._book",
     ],
@@ -35,6 +36,10 @@ LAYERS = {
         "wsx.headers",
         "wsx.secret",
         "wsx.telemetry",
+        "wsx.telemetry_file",
+        "wsx.telemetry_metrics",
+        "wsx.telemetry_prometheus",
+        "wsx.telemetry_reader",
     ],
     "transport": ["wsx.transport"],
     "session": [

@@ -13,6 +13,7 @@ from simulated_loop import SimulatedLoop, simulate
 from wsx.errors import RateLimited, RateLimitTimeout
 from wsx.rate_limiter import RateLimiter
 from wsx.rate_profile import PROFILES, Budget, Charge, Lane, RateProfile
+from wsx.telemetry import EVENTS, attach, detach
 
 NS = 1_000_000_000
 METHODS = {lane: lane.name.lower() for lane in Lane}
@@ -312,6 +313,51 @@ class TestTooManyRequests:
         with pytest.raises(ValueError, match="retry_after must be 0 seconds or more"):
             limiter.backoff(retry_after)
         assert set(limiter.utilisation.values()) == {0.0}
+
+
+class TestEvents:
+    def test_waiting_being_refused_and_backing_off_are_told(self) -> None:
+        told: list[tuple[str, dict[str, object]]] = []
+        attach("rate_limit", lambda name, values: told.append((name, dict(values))), "test")
+
+        async def main(limiter: RateLimiter, loop: SimulatedLoop) -> None:
+            assert not limiter.try_acquire("new")
+            with pytest.raises(RateLimitTimeout):
+                await limiter.acquire("weigh_new", 5, timeout=0.25)
+            await limiter.acquire("weigh_new", 5)
+
+        try:
+            simulated(main, profile(rate=10))
+        finally:
+            assert detach("test")
+        assert [name for name, _ in told] == [
+            f"rate_limit.{what}" for what in ("backoff", "refused", "refused", "waited")
+        ]
+        assert all(set(values) == set(EVENTS[name].fields) for name, values in told)
+        backoff, refused, late, waited = (values for _, values in told)
+        assert backoff == {"at_ns": 0, "profile": "test", "bucket": "all", "retry_after_seconds": 0.0}
+        assert (refused["method"], refused["retry_after_seconds"]) == ("new", 0.1)
+        assert (late["at_ns"], late["retry_after_seconds"]) == (0.25 * NS, 0.25)
+        assert (waited["waited_ns"], waited["at_ns"]) == (0.25 * NS, 0.5 * NS)
+
+    def test_a_full_lane_is_told_as_a_refusal(self) -> None:
+        told: list[object] = []
+        attach("rate_limit.refused", lambda name, values: told.append(values["method"]), "test")
+        loop = SimulatedLoop()
+
+        async def main() -> None:
+            limiter = RateLimiter(profile(), max_waiting=1, clock=loop)
+            limiter.backoff()
+            (waiting,) = await queue_up(limiter, "query", passed=[])
+            with pytest.raises(RateLimited):
+                await limiter.acquire("query")
+            await waiting
+
+        try:
+            simulate(main(), loop)
+        finally:
+            assert detach("test")
+        assert told == ["query"]
 
 
 class TestLoops:

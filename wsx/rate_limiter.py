@@ -18,8 +18,11 @@ from wsx._ratelimit import TokenBucket
 from wsx.clock import Clock, MonotonicClock
 from wsx.errors import RateLimited, RateLimitTimeout
 from wsx.rate_profile import PROFILES, Budget, Lane, RateProfile
+from wsx.telemetry import EVENTS
 
 _NS = 1_000_000_000
+_WAITED, _REFUSED = EVENTS["rate_limit.waited"], EVENTS["rate_limit.refused"]
+_BACKOFF = EVENTS["rate_limit.backoff"]
 
 
 class RateLimiter:
@@ -41,7 +44,10 @@ class RateLimiter:
         Raises ValueError if a cost function gives more than the bucket can hold.
         """
         queue, cost, lane = self._resolve(method, params)
-        return queue.take(cost, lane, self._clock.now_ns())
+        taken = queue.take(cost, lane, self._clock.now_ns())
+        if not taken:
+            self._tell_refused(method, params)
+        return taken
 
     async def acquire(self, method: str, params: Any = None, *, timeout: float | None = None) -> None:
         """Take what `method` costs, waiting for it in its lane.
@@ -50,13 +56,19 @@ class RateLimiter:
         full; ValueError as `try_acquire`. A call that did not return has taken nothing, and nothing was sent.
         """
         queue, cost, lane = self._resolve(method, params)
-        if queue.take(cost, lane, self._clock.now_ns()):
+        came_ns = self._clock.now_ns()
+        if queue.take(cost, lane, came_ns):
             return
         try:
             async with asyncio.timeout(timeout):
                 await queue.wait(cost, lane)
         except TimeoutError:
+            self._tell_refused(method, params)
             raise RateLimitTimeout(method, timeout or 0, self.when(method, params)) from None
+        except RateLimited:
+            self._tell_refused(method, params)
+            raise
+        self._tell_waited(method, came_ns)
 
     def force(self, method: str, params: Any = None) -> None:
         """Take what `method` costs whatever is there: for what must not wait, such as a heartbeat's answer.
@@ -82,10 +94,12 @@ class RateLimiter:
         """
         if not (isfinite(retry_after) and retry_after >= 0):
             raise ValueError(f"retry_after must be 0 seconds or more, got {retry_after!r}")
-        until_ns = self._clock.now_ns() + round(retry_after * _NS)
-        name = self.profile.charge(method).bucket if method is not None else None
-        for queue in self._queues.values() if name is None else [self._queues[name]]:
-            queue.bucket.drain_until(until_ns)
+        now_ns = self._clock.now_ns()
+        for bucket in self._queues if method is None else [self.profile.charge(method).bucket]:
+            self._queues[bucket].bucket.drain_until(now_ns + round(retry_after * _NS))
+            if _BACKOFF.active:
+                profile = self.profile.name
+                _BACKOFF.emit(at_ns=now_ns, profile=profile, bucket=bucket, retry_after_seconds=retry_after)
 
     @property
     def utilisation(self) -> dict[str, float]:
@@ -99,6 +113,18 @@ class RateLimiter:
     def waiting(self) -> dict[str, int]:
         """Bucket -> requests that wait for it."""
         return {name: sum(map(len, queue.lanes)) for name, queue in self._named()}
+
+    def _tell_waited(self, method: str, came_ns: int) -> None:
+        if _WAITED.active:
+            now_ns = self._clock.now_ns()
+            profile, bucket = self.profile.name, self.profile.charge(method).bucket
+            _WAITED.emit(at_ns=now_ns, profile=profile, bucket=bucket, method=method, waited_ns=now_ns - came_ns)
+
+    def _tell_refused(self, method: str, params: Any) -> None:
+        if _REFUSED.active:
+            now_ns, wait = self._clock.now_ns(), self.when(method, params)
+            profile, bucket = self.profile.name, self.profile.charge(method).bucket
+            _REFUSED.emit(at_ns=now_ns, profile=profile, bucket=bucket, method=method, retry_after_seconds=wait)
 
     def _named(self) -> "list[tuple[str, _Queue]]":
         return list(self._queues.items())
