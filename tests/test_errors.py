@@ -28,6 +28,7 @@ from wsx.errors import (
     NotConnected,
     ProtocolError,
     RateLimited,
+    RateLimitTimeout,
     ReconnectExhausted,
     Recovery,
     RpcError,
@@ -57,6 +58,7 @@ EACH = [
     NotConnected("cannot send on 'a': CLOSED"),
     ConnectionClosed(1001, "going away"),
     RateLimited(0.25),
+    RateLimitTimeout("private/buy", 0.5, 1.25),
     Backpressure(1_048_576),
     WrongThread("client.send()"),
 ]
@@ -79,6 +81,7 @@ TREE = {
     NotConnected: (Category.APPLICATION, Recovery.PASS_THROUGH, ConnectionError),
     ConnectionClosed: (Category.APPLICATION, Recovery.PASS_THROUGH, ConnectionError),
     RateLimited: (Category.APPLICATION, Recovery.PASS_THROUGH, WsxError),
+    RateLimitTimeout: (Category.APPLICATION, Recovery.PASS_THROUGH, TimeoutError),
     Backpressure: (Category.APPLICATION, Recovery.PASS_THROUGH, WsxError),
     WrongThread: (Category.APPLICATION, Recovery.PASS_THROUGH, RuntimeError),
 }

@@ -154,6 +154,63 @@ class TestRule:
         assert bucket.take(cost, now_ns=wait_ns) == 0
 
 
+class TestWithoutTaking:
+    def test_the_wait_for_a_queue_may_exceed_the_burst(self) -> None:
+        bucket = TokenBucket(rate=10, burst=2)
+        assert bucket.wait_ns(2, now_ns=0) == 0
+        assert bucket.wait_ns(7, now_ns=0) == 500 * MS
+        assert bucket.take(2, now_ns=0) == 0
+        assert bucket.wait_ns(7, now_ns=100 * MS) == 600 * MS
+
+    def test_looking_takes_nothing(self) -> None:
+        bucket = TokenBucket(rate=10, burst=2)
+        bucket.wait_ns(100, now_ns=0)
+        assert bucket.take(2, now_ns=0) == 0
+
+    def test_the_wait_is_bounded_however_many_tokens_are_asked_for(self) -> None:
+        bucket = TokenBucket(1e-9, burst=1)
+        assert bucket.wait_ns(2**63 - 1, now_ns=2**61) <= 2**60
+
+    def test_a_debt_at_a_given_instant(self) -> None:
+        bucket = TokenBucket(rate=10, burst=4)
+        bucket.force_at(4, now_ns=SECOND)
+        bucket.force_at(4, now_ns=SECOND)
+        assert (bucket.forced, bucket.tokens_at(SECOND)) == (2, -4.0)
+        assert bucket.tokens_at(SECOND + 400 * MS) == 0.0
+        assert bucket.wait_ns(1, SECOND) == 500 * MS
+        assert bucket.tokens_at(100 * SECOND) == 4.0
+
+    def test_a_drained_bucket_stays_empty_until_the_instant_and_refills_from_then_on(self) -> None:
+        bucket = TokenBucket(rate=10, burst=4)
+        bucket.drain_until(SECOND)
+        assert bucket.take(1, now_ns=SECOND) == 100 * MS
+        assert bucket.take(1, now_ns=0) == SECOND + 100 * MS
+        assert bucket.tokens_at(SECOND + 300 * MS) == 3.0
+
+    def test_an_earlier_instant_shortens_no_drain(self) -> None:
+        bucket = TokenBucket(rate=10, burst=4)
+        bucket.drain_until(SECOND)
+        bucket.drain_until(0)
+        assert bucket.take(1, now_ns=0) == SECOND + 100 * MS
+
+    @pytest.mark.parametrize("instant", [-1, 2**61 + 1])
+    def test_instants_and_costs_are_checked(self, instant: int) -> None:
+        bucket = TokenBucket(1, 4)
+        for ask in (
+            lambda: bucket.wait_ns(1, instant),
+            lambda: bucket.force_at(1, instant),
+            lambda: bucket.drain_until(instant),
+            lambda: bucket.tokens_at(instant),
+        ):
+            with pytest.raises(ValueError, match="now_ns must be 0 to"):
+                ask()
+        with pytest.raises(ValueError, match="cost must be 0 to 4"):
+            bucket.force_at(5, 0)
+        with pytest.raises(ValueError, match="tokens must be 0 or more, got -1"):
+            bucket.wait_ns(-1, 0)
+        assert (bucket.forced, bucket.tokens_at(0)) == (0, 4.0)
+
+
 class TestLimits:
     @pytest.mark.parametrize("rate", [0, -1, -0.5, math.inf, math.nan, 10**400])
     def test_a_rate_must_be_finite_and_above_zero(self, rate: float) -> None:

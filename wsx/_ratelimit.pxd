@@ -27,6 +27,8 @@ cdef class TokenBucket:
 
     # The rule alone: 0 taken, else nanoseconds to wait; blind to waiters. ValueError if cost or now_ns is out of range.
     cpdef int64_t take(self, Py_ssize_t cost, int64_t now_ns) except -1
+    cpdef int64_t wait_ns(self, int64_t tokens, int64_t now_ns) except -1
+    cpdef double tokens_at(self, int64_t now_ns) except? -1
     # The same at this moment and behind whoever waits, then never 0. ValueError if cost is out of range.
     cdef int64_t take_now(self, int64_t cost) except -1
 

@@ -2,7 +2,8 @@
 
 One instant is the whole state: when the bucket is full again. Taking tokens moves it away, time comes nearer to it.
 The time a token takes is an exact fraction of nanoseconds: no float is in the rule and nothing drifts.
-`take` is the rule alone, without a clock; the rest reads the monotonic clock and keeps those who wait in order.
+`take` is the rule alone, without a clock, and so is everything that is given `now_ns`; the rest reads the monotonic
+clock and keeps those who wait in order.
 
 A waiter takes its tokens when it goes on and not before, so that cancelling it, even after it was woken, has
 nothing to give back. Nobody overtakes a waiter, except by `force`.
@@ -115,6 +116,12 @@ cdef inline double _float_ns(Span span, int64_t denominator) noexcept:
     return span.ns + span.fraction / <double>denominator
 
 
+cdef inline int _check_instant(int64_t now_ns) except -1:
+    if not 0 <= now_ns <= LATEST_NOW_NS:
+        raise ValueError(f"now_ns must be 0 to 2**61, got {now_ns}")
+    return 0
+
+
 @cython.final
 cdef class _Waiter:
     """One acquire() in the queue."""
@@ -159,9 +166,47 @@ cdef class TokenBucket:
         Raises ValueError if `cost` is not 0 to `burst`, or `now_ns` not 0 to 2**61.
         """
         self._check(cost)
-        if not 0 <= now_ns <= LATEST_NOW_NS:
-            raise ValueError(f"now_ns must be 0 to 2**61, got {now_ns}")
+        _check_instant(now_ns)
         return self._take(cost, now_ns)
+
+    cpdef int64_t wait_ns(self, int64_t tokens, int64_t now_ns) except -1:
+        """Nanoseconds from `now_ns` (monotonic) until `tokens` are there; takes nothing and is blind to waiters.
+
+        tokens: 0 or more. More than `burst` is what a queue takes one after the other, reckoned for 36 years at most.
+        Raises ValueError if `tokens` is below 0, or `now_ns` not 0 to 2**61.
+        """
+        if tokens < 0:
+            raise ValueError(f"tokens must be 0 or more, got {tokens}")
+        _check_instant(now_ns)
+        return self._wait_ns(self._full_after(min(tokens, self._longest_queue), now_ns), now_ns)
+
+    def force_at(self, int64_t cost, int64_t now_ns) -> None:
+        """Take `cost` tokens at `now_ns` (monotonic), whatever is there; see `force`. Raises ValueError as `take`."""
+        self._check(cost)
+        _check_instant(now_ns)
+        self._full_at = self._full_after(cost, now_ns)
+        self._full_at.ns = min(self._full_at.ns, LATEST_FULL_NS)
+        self.forced += 1
+
+    def drain_until(self, int64_t until_ns) -> None:
+        """Let the bucket be empty until `until_ns` (monotonic), and refill from then on. A debt stays as it is.
+
+        Raises ValueError if `until_ns` is not 0 to 2**61.
+        """
+        cdef Span empty = self._capacity
+        _check_instant(until_ns)
+        empty.ns += until_ns
+        if (self._full_at.ns, self._full_at.fraction) < (empty.ns, empty.fraction):
+            self._full_at = empty
+
+    cpdef double tokens_at(self, int64_t now_ns) except? -1:
+        """Tokens there at `now_ns` (monotonic); below 0 in debt. Raises ValueError if it is not 0 to 2**61."""
+        cdef Span missing = self._full_at
+        _check_instant(now_ns)
+        missing.ns -= now_ns
+        if missing.ns < 0:
+            return self.burst
+        return self.burst - _float_ns(missing, self._denominator) / _float_ns(self._period, self._denominator)
 
     cdef inline int _check(self, int64_t cost) except -1:
         if not 0 <= cost <= self.burst:
@@ -216,18 +261,11 @@ cdef class TokenBucket:
         The bucket may go into debt, and everybody else waits longer. Counted in `forced`.
         Raises ValueError if `cost` is not 0 to `burst`.
         """
-        cdef int64_t tokens = _tokens(cost)
-        self._check(tokens)
-        self._full_at = self._full_after(tokens, monotonic_ns())
-        self._full_at.ns = min(self._full_at.ns, LATEST_FULL_NS)
-        self.forced += 1
+        self.force_at(_tokens(cost), monotonic_ns())
 
     def drain(self) -> None:
         """Empty the bucket: for when the exchange says "too many requests". A debt stays as it is."""
-        cdef Span empty = self._capacity
-        empty.ns += monotonic_ns()
-        if (self._full_at.ns, self._full_at.fraction) < (empty.ns, empty.fraction):
-            self._full_at = empty
+        self.drain_until(monotonic_ns())
 
     def delay(self, cost=1) -> float:
         """Seconds until `try_acquire(cost)` would succeed if nobody else came; those who wait are reckoned in.
@@ -242,11 +280,7 @@ cdef class TokenBucket:
     @property
     def tokens(self) -> float:
         """Tokens there now; below 0 in debt."""
-        cdef Span missing = self._full_at
-        missing.ns -= monotonic_ns()
-        if missing.ns < 0:
-            return self.burst
-        return self.burst - _float_ns(missing, self._denominator) / _float_ns(self._period, self._denominator)
+        return self.tokens_at(monotonic_ns())
 
     @property
     def utilisation(self) -> float:

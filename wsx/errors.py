@@ -18,6 +18,7 @@
     ├── NotConnected              application     pass_through   ConnectionError
     ├── ConnectionClosed          application     pass_through   ConnectionError
     ├── RateLimited               application     pass_through
+    │   └── RateLimitTimeout      application     pass_through   TimeoutError
     ├── Backpressure              application     pass_through
     └── WrongThread               application     pass_through   RuntimeError
 
@@ -52,6 +53,7 @@ __all__ = [
     "NotConnected",
     "Pace",
     "ProtocolError",
+    "RateLimitTimeout",
     "RateLimited",
     "ReconnectExhausted",
     "Recovery",
@@ -405,6 +407,20 @@ class RateLimited(WsxError):
         self.retry_after = retry_after
         text = f"rate limit reached; nothing was sent; try again in {retry_after:g} s, or await client.send()"
         super().__init__(text, context=context)
+
+
+class RateLimitTimeout(RateLimited, TimeoutError):
+    """A request waited for tokens until its deadline. timeout: seconds that was. Nothing was taken, nothing was sent."""
+
+    def __init__(self, method: str, timeout: float, retry_after: float, *, context: ErrorContext | None = None) -> None:
+        self.method = method
+        self.timeout = timeout
+        self.retry_after = retry_after
+        text = (
+            f"no tokens for {_printable(method)} within its deadline of {timeout:g} s; nothing was sent; they would be"
+            f" there in {retry_after:g} s"
+        )
+        WsxError.__init__(self, text, context=context)
 
 
 class Backpressure(WsxError):
