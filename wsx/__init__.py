@@ -28,6 +28,8 @@ if _typing.TYPE_CHECKING:
     from wsx.backoff import Backoff
     from wsx.client import Client, connect
     from wsx.config import Config, SocketOptions
+    from wsx.error_handler import ErrorHandler
+    from wsx.explanation import explain
     from wsx.secret import Secret
     from wsx.session import State
 
@@ -35,6 +37,7 @@ _HOMES = {
     "Backoff": "wsx.backoff",
     "Client": "wsx.client",
     "Config": "wsx.config",
+    "ErrorHandler": "wsx.error_handler",
     "Message": "wsx._message",
     "Secret": "wsx.secret",
     "SocketOptions": "wsx.config",
@@ -43,12 +46,14 @@ _HOMES = {
     "connect": "wsx.client",
     "errors": "wsx.errors",
     "events": "wsx.events",
+    "explain": "wsx.explanation",
 }
 
 __all__ = [
     "Backoff",
     "Client",
     "Config",
+    "ErrorHandler",
     "Message",
     "Secret",
     "SocketOptions",
@@ -57,6 +62,7 @@ __all__ = [
     "connect",
     "errors",
     "events",
+    "explain",
     "run",
 ]
 

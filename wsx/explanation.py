@@ -21,6 +21,7 @@ from wsx.errors import (
     ConnectionClosed,
     ConnectionFailed,
     ConnectionLost,
+    DataTimeout,
     HandshakeRejected,
     HeartbeatTimeout,
     InvalidHandshake,
@@ -93,6 +94,13 @@ _CLASSES: dict[type[BaseException], _Words] = {
             "see the evidence for who was slow: a blocked event loop and a slow consumer are told apart from the peer",
             "look for blocking calls in callbacks; they show up as LoopBlocked events",
             "raise ping_timeout where the line is known to be this slow",
+        ),
+    ),
+    DataTimeout: _Words(
+        "The peer answered every PING and sent no message for longer than data_timeout: alive, and of no use.",
+        (
+            "check that the subscriptions were acknowledged: a server may drop them in silence",
+            "raise data_timeout where the stream is known to be this quiet, or subscribe to something that is not",
         ),
     ),
     SlowConsumer: _Words(
