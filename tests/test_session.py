@@ -289,3 +289,27 @@ def test_a_server_that_pongs_and_sends_nothing_is_given_up(run):
         assert stale[0] >= 100_000_000
 
     run(main())
+
+
+def test_health_follows_the_connection(run):
+    async def serve(number, reader, writer):
+        writer.write(text("hello"))
+        if number == 1:
+            await reader.read(1)
+            writer.transport.abort()
+        await stay(reader)
+
+    async def main():
+        async with Server(serve) as server:
+            backoff = wsx.Backoff(initial=0.01, cap=0.02)
+            async with wsx.connect(server.url, reconnect=backoff, rate_limit=wsx.TokenBucket(1, 10)) as client:
+                await client.recv()
+                healthy = client.health()
+                assert healthy.ready and healthy.state == "open" and healthy.reconnects == 0
+                await client.send("x", cost=5)
+                assert client.health().rate_limit["rate_limit"] == pytest.approx(0.5, abs=0.01)
+                await client.recv()
+                again = client.health()
+                assert again.reconnects == 1 and again.score < healthy.score and again.last_error
+
+    run(main())

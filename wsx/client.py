@@ -20,6 +20,7 @@ from wsx.config import Config, make_config
 from wsx.connection import Connection
 from wsx.endpoint import Endpoint, parse_url
 from wsx.errors import Backpressure
+from wsx.health import Health
 from wsx.ledger import Ledger
 from wsx.session import OnEvent, OnMessage, Session, State
 from wsx.transport.base import Dial
@@ -77,6 +78,11 @@ class Client(Lane):
     def telemetry(self) -> Telemetry:
         """The counters, over all connections."""
         return self._session.telemetry
+
+    def health(self) -> Health:
+        """How it is now: a score with its reasons, and `.ready` for a load balancer's probe."""
+        self._check_caller()
+        return self._session.health()
 
     @property
     def ledger(self) -> Ledger:

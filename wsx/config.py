@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from wsx.backoff import Backoff
 from wsx.endpoint import Endpoint, parse_url
 from wsx.headers import CheckedHeaders, HeaderPairs, carries_credentials, checked_headers, is_token
+from wsx.health import Thresholds
 
 if TYPE_CHECKING:
     from wsx._ratelimit import TokenBucket
@@ -213,6 +214,7 @@ _CHECKS: dict[str, _Check] = {
     "inbox_bytes": _count,
     "inbox_policy": _policy,
     "max_pause": _seconds,
+    "health": _instance(Thresholds),
     "reconnect": _reconnect,
     "error_handler": _optional(_judge),
     "on_open": _hooks,
@@ -229,7 +231,7 @@ class Config:
     handshakes) and its result checked then. ssl: None for verified TLS with the system's roots. source_address: kept
     as a tuple of host and port. connect_timeout: one deadline over DNS, TCP, TLS and upgrade. ping_interval: None
     turns the heartbeat off. data_timeout: a connection that brings no message for so long is given up, PONGs or not. inbox_policy: "pause" stops reading while the inbox is full, for at most max_pause;
-    "disconnect" does not wait. reconnect: False, True or a `Backoff`. error_handler: changes to the
+    "disconnect" does not wait. health: from where on something counts against the client. reconnect: False, True or a `Backoff`. error_handler: changes to the
     tables that say what an error means. on_open: coroutine functions that prepare each new connection, in this order,
     before user traffic flows; each is given a `Route`. name: the client's name in logs and errors.
     """
@@ -252,6 +254,7 @@ class Config:
     inbox_bytes: int = 16 * _MIB
     inbox_policy: Literal["pause", "disconnect"] = "pause"
     max_pause: float = 5
+    health: Thresholds = Thresholds()  # noqa: RUF009, frozen
     reconnect: bool | Backoff = False
     error_handler: "ErrorJudge | None" = None
     on_open: Iterable[Hook] = ()

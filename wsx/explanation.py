@@ -30,6 +30,7 @@ from wsx.errors import (
     NotConnected,
     ProtocolError,
     RateLimited,
+    RateLimitTimeout,
     ReconnectExhausted,
     Recovery,
     RpcError,
@@ -154,6 +155,13 @@ _CLASSES: dict[type[BaseException], _Words] = {
     ConnectionClosed: _Words(
         "The connection was closed, and nothing more can be sent or received on it.",
         ("call connect() again, or leave reconnecting on so that the client lives on",),
+    ),
+    RateLimitTimeout: _Words(
+        "The request waited for tokens of its rate limit, and its deadline came first. Nothing was sent.",
+        (
+            "ask RateLimiter.when(method) before deciding, and give the request a later deadline",
+            "send fewer requests of the lanes before it, or reserve tokens for its own",
+        ),
     ),
     RateLimited: _Words(
         "The token bucket did not hold enough tokens. Nothing was sent.",

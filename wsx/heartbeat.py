@@ -44,6 +44,7 @@ class Heartbeat:
         self._sent_ns: dict[bytes, int] = {}  # payload -> when it was sent
         self._waiting: dict[bytes, asyncio.Future[float]] = {}  # pings by hand
         self._own: bytes | None = None  # the payload that the deadline is about
+        self.seen_ns = time.monotonic_ns()  # when the peer was last known to be there
         self._resting = True
 
     def start(self) -> None:
@@ -84,6 +85,7 @@ class Heartbeat:
             return
         rtt_ns = time.monotonic_ns() - sent_ns
         self._telemetry.record_rtt(rtt_ns)
+        self.seen_ns = sent_ns + rtt_ns
         waiter = self._waiting.get(payload)
         if waiter is not None and not waiter.done():
             waiter.set_result(rtt_ns / 1e9)

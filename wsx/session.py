@@ -40,6 +40,8 @@ from wsx.events import (
     StaleData,
 )
 from wsx.events import SlowConsumer as SlowConsumerEvent
+from wsx.explanation import describe
+from wsx.health import Health, HealthInputs, assess
 from wsx.ledger import Ledger
 from wsx.reconnection import GiveUp, Plan
 from wsx.route import Route
@@ -68,7 +70,6 @@ class State(StrEnum):
 class Session:
     """One client's session. use_writer: told where user traffic may be written, None for nowhere."""
 
-    state = State.CONNECTING
     epoch = 0
     subprotocol: str | None = None
     connection: Connection | None = None  # the one that user traffic goes over
@@ -76,6 +77,7 @@ class Session:
     _plan: Plan | None = None  # the attempt that is waited for
     _ending = False  # the user has closed
     _by_hand = False  # the user has asked for another connection
+    _last_error: BaseException | None = None
     _route: Route | None = None  # of the connection that is being restored
     _paused_ns: int | None = None
     _pause_timer: asyncio.TimerHandle | None = None
@@ -91,11 +93,45 @@ class Session:
         on_message, self._on_event = callbacks
         limits = {"max_messages": config.inbox_messages, "max_bytes": config.inbox_bytes}
         self.inbox = Inbox(self, self.telemetry, callback=on_message, **limits)
+        self.state = State.CONNECTING
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self._opened = asyncio.Event()
         self._room = asyncio.Event()
         self._driver = self._make_driver()
+
+    @property
+    def state(self) -> State:
+        """Where the client stands, since `since_ns` (monotonic)."""
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state, self.since_ns = state, time.monotonic_ns()
+
+    def health(self) -> Health:
+        """How the client is now."""
+        counters, bucket, connection = self.telemetry.snapshot(), self.config.rate_limit, self.connection
+        beats = connection is not None and self.config.ping_interval is not None
+        measured = HealthInputs(
+            state=self.state,
+            since_ns=self.since_ns,
+            heartbeat_ns=connection.heartbeat.seen_ns if connection and beats else None,
+            rtt_ns=counters["last_rtt_ns"] or None,
+            rate_limit={} if bucket is None else {"rate_limit": bucket.utilisation},
+            queues=self._queues(),
+            reconnects=max(0, counters["connections_opened"] - 1),
+            last_error=None if self._last_error is None else describe(self._last_error),
+        )
+        return assess(measured, self.config.health, time.monotonic_ns())
+
+    def _queues(self) -> dict[str, tuple[int, int]]:
+        buffered = self.connection.transport.writer.buffered if self.connection is not None else 0
+        return {
+            "inbox_messages": (len(self.inbox), self.config.inbox_messages),
+            "inbox_bytes": (self.inbox.waiting_bytes, self.config.inbox_bytes),
+            "write_bytes": (buffered, self.config.write_limit),
+        }
 
     def _make_driver(self) -> Driver | None:
         policy = self.config.reconnect
@@ -262,6 +298,7 @@ class Session:
         if end.error is not None:
             end.error.context = end.error.context or ErrorContext("connected", self.name, epoch=self.epoch)
             self.telemetry.add(f"errors_{end.error.category}")
+            self._last_error = end.error
         self._emit(Closed, code=end.code, reason=end.reason, error=end.error)
         if self._driver is None or self._ending:
             self._finish(self._reading_error(end))
@@ -282,6 +319,7 @@ class Session:
     def on_reconnecting(self, plan: Plan, error: BaseException | None) -> None:
         self.state, self._plan = State.RECONNECTING, plan
         self.telemetry.add("reconnect_attempts")
+        self._last_error = error or self._last_error
         self._emit(Reconnecting, attempt=plan.attempt, delay_seconds=plan.delay_seconds, error=error)
 
     def on_give_up(self, decision: GiveUp) -> None:
