@@ -180,6 +180,7 @@ class _Front(asyncio.BufferedProtocol):
             response = step()
         except Exception as error:
             self._answer.set_exception(error)
+            self._answer.exception()  # seen: an opening that was cancelled asks for it no more
             return
         if response is not None:
             self.transport.pause_reading()
@@ -278,9 +279,8 @@ class _Quiet:
     def __init__(self, underlying: Any) -> None:
         self.get_write_buffer_size = underlying.get_write_buffer_size
         self.get_extra_info = underlying.get_extra_info
-        self.write = self._swallow
 
-    def _swallow(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         """picows' own upgrade request: wsx has sent its own."""
 
     def close(self) -> None:
