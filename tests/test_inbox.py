@@ -392,14 +392,17 @@ class TestBounds:
 
 class TestLife:
     def test_an_inbox_lets_go_of_what_waits_in_it(self):
+        tracemalloc.start()
         line = Line()
-        line.bring(*numbered(200))
-        asyncio.run(read(line.inbox, 70))  # the ring has turned
-        line.bring(*numbered(100))
-        before = sys.getallocatedblocks()
+        line.bring(*[b"x" * 10_000] * 60)
+        asyncio.run(read(line.inbox, 50))
+        line.bring(*[b"y" * 10_000] * 60)  # over the end of the ring and on from its beginning
+        held = tracemalloc.get_traced_memory()[0]
         del line
         gc.collect()
-        assert sys.getallocatedblocks() < before - 230
+        freed = held - tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert freed > 690_000
 
     def test_an_inbox_in_a_cycle_is_collected(self):
         line = Line()
