@@ -8,7 +8,7 @@ Not here: how one client is (health.py), keeping clients alive (supervisor.py).
 
 import weakref
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from threading import RLock
@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from wsx.endpoint import parse_url
 from wsx.health import Health
+from wsx.telemetry_metrics import together
 
 
 class _Counters(Protocol):
@@ -52,6 +53,7 @@ class Entry(Generic[_Client]):
     name: str
     endpoint: str
     metadata: dict[str, Any]
+    _identity: int
     _reference: "weakref.ref[_Client]"
 
     @property
@@ -79,13 +81,15 @@ class FleetHealth:
 class ConnectionRegistry(Generic[_Client]):
     """Clients by name, number and endpoint."""
 
+    _collected: deque[int]  # numbers of clients that were collected, until they are taken out
+
     def __init__(self) -> None:
         self._numbers = count(1)
         self._entries: dict[int, Entry[_Client]] = {}
         self._by_name: dict[str, Entry[_Client]] = {}
         self._by_endpoint: dict[str, dict[int, Entry[_Client]]] = {}
         self._by_identity: dict[int, Entry[_Client]] = {}  # id() of the client
-        self._collected: deque[Entry[_Client]] = deque()
+        self._collected = deque()
         self._lock = RLock()
 
     # ---- coming and going -------------------------------------------------------------------------------------------
@@ -103,10 +107,12 @@ class ConnectionRegistry(Generic[_Client]):
             self._forget_collected()
             self._check(client, name)
             number = next(self._numbers)
-            reference = weakref.ref(client, lambda _: self._collected.append(entry))
-            entry = Entry(number, name, display, dict(metadata or {}), reference)
+            reference = weakref.ref(client, _noting(self._collected, number))
+            entry = Entry(number, name, display, dict(metadata or {}), id(client), reference)
             self._entries[number] = self._by_name[name] = self._by_identity[id(client)] = entry
-            self._by_endpoint.setdefault(display, {})[number] = entry
+            neighbours = self._by_endpoint.get(display) or {}
+            neighbours[number] = entry
+            self._by_endpoint[display] = neighbours  # also if a client's __del__ has discarded the others just now
         return entry
 
     def discard(self, client: _Client) -> None:
@@ -114,7 +120,7 @@ class ConnectionRegistry(Generic[_Client]):
         with self._lock:
             entry = self.entry(client)
             if entry is not None:
-                self._remove(entry)
+                self._remove(entry.number)
 
     # ---- asking -----------------------------------------------------------------------------------------------------
 
@@ -177,10 +183,10 @@ class ConnectionRegistry(Generic[_Client]):
     def telemetry(self) -> dict[str, int]:
         """The counters of all clients as one snapshot; empty without clients.
 
-        What counts up or waits now is added up. Of peaks, of instants (`last_..._ns`) and of times, the largest of any
-        one client is shown (of `rtt_ns_min` the smallest): percentiles of different clients cannot be added.
+        What counts up or waits now is added up; of peaks, times and instants the largest is shown, of `rtt_ns_min` the
+        smallest. A percentile is the worst of any one client.
         """
-        return _together([client.telemetry.snapshot() for client in self])
+        return together(client.telemetry.snapshot() for client in self)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
@@ -195,15 +201,22 @@ class ConnectionRegistry(Generic[_Client]):
         if name in self._by_name:
             raise ValueError(f"the name {name!r} is taken; give the client a name of its own, or add(client, name=...)")
 
-    def _remove(self, entry: Entry[_Client]) -> None:
-        for identity in [entry.number]:
-            del self._entries[identity]
+    def _remove(self, number: int) -> None:
+        entry = self._entries.pop(number, None)
+        if entry is None:  # discarded before it was collected
+            return
+        del self._by_name[entry.name], self._by_identity[entry._identity]
+        neighbours = self._by_endpoint[entry.endpoint]
+        del neighbours[number]
+        if not neighbours:
+            self._by_endpoint.pop(entry.endpoint, None)
 
     def _forget_collected(self) -> None:
-        """Take out those that were collected. Their callbacks only noted it: they may come in the middle of anything."""
+        """Take out those that were collected. Their callbacks only noted it: they come in the middle of anything."""
         while self._collected:
             self._remove(self._collected.popleft())
 
 
-def _together(snapshots: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    return {}
+def _noting(collected: deque[int], number: int) -> Callable[[object], None]:
+    """What is called when a client was collected. It holds on to neither the registry nor the entry."""
+    return lambda _: collected.append(number)
