@@ -13,7 +13,6 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.string cimport memcpy, memset
 
-from wsx._clock cimport monotonic_ns
 from wsx._frame cimport (
     BINARY, CLOSE, CLOSE_CODE_ILLEGAL, CLOSE_ONE_BYTE, CLOSE_REASON_NOT_UTF8, CONTINUATION,
     CONTINUATION_WITHOUT_START, MESSAGE_INSIDE_MESSAGE, MESSAGE_TOO_BIG, NO_FAULT, PING, PONG, TEXT, TEXT_NOT_UTF8,
@@ -150,7 +149,7 @@ cdef class Assembler(FrameSink):
         """Count a frame and its wire bytes; what one read brought shares one reading of the clock."""
         cdef Counters* counters = self._counters
         if self._at_batch_start:
-            self._batch_ns = monotonic_ns()
+            self._batch_ns = self._telemetry.now_ns()
             counters.last_received_ns = self._batch_ns
         self._at_batch_start = last
         counters.frames_received += 1

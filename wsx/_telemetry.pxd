@@ -4,6 +4,8 @@
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
+from wsx._clock cimport monotonic_ns
+
 cdef extern from "_bits.h" nogil:
     unsigned int highest_bit "wsx_highest_bit"(uint64_t word) noexcept
 
@@ -104,5 +106,9 @@ cdef class Telemetry:
     cdef Counters* counters              # never NULL while the object lives
     cdef void* _block                    # Header, Fields, Counters: one piece of memory
     cdef Latencies* _round_trips         # NULL until the first is recorded
+    cdef object _clock                   # None: the machine's monotonic clock, read without Python
+    cdef inline uint64_t now_ns(self) noexcept:
+        return monotonic_ns() if self._clock is None else self._ask_clock()
+    cdef uint64_t _ask_clock(self) noexcept
     cpdef void record_rtt(self, uint64_t rtt_ns) noexcept
     cdef uint64_t* _word(self, name) except NULL

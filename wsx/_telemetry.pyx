@@ -145,10 +145,12 @@ if max(map(len, _NAMES)) >= _NAME_BYTES:
 cdef class Telemetry:
     """The counters of one connection's owner. `bytes(telemetry)` or `memoryview(telemetry)` is the block itself.
 
+    clock: tells the time instead of the machine's monotonic clock (clock.py), for a simulation.
     Raises MemoryError. One writer; the view is read-only and shows the counters as they move.
     """
 
-    def __cinit__(self) -> None:
+    def __cinit__(self, clock=None) -> None:
+        self._clock = clock
         self._block = calloc(1, _BLOCK_BYTES)
         if self._block is NULL:
             raise MemoryError
@@ -156,7 +158,7 @@ cdef class Telemetry:
         cdef Header* header = <Header*>self._block
         memcpy(header.magic, b"WSXTELEM", sizeof(header.magic))
         header.version, header.entry_bytes, header.size = VERSION, sizeof(Field), _BLOCK_BYTES
-        header.pid, header.started_monotonic_ns, header.started_wall_ns = getpid(), monotonic_ns(), time_ns()
+        header.pid, header.started_monotonic_ns, header.started_wall_ns = getpid(), self.now_ns(), time_ns()
         header.fields_offset, header.field_count = sizeof(Header), len(_NAMES)
         _describe(<Field*>(header + 1))
 
@@ -189,6 +191,9 @@ cdef class Telemetry:
         Raises KeyError, TypeError, or OverflowError if `value` is not 0 to 2**64 - 1.
         """
         self._word(name)[0] = PyLong_AsUnsignedLongLong(value)
+
+    cdef uint64_t _ask_clock(self) noexcept:
+        return self._clock.now_ns()
 
     cdef uint64_t* _word(self, name) except NULL:
         """Where the counter `name` is."""

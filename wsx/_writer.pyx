@@ -11,7 +11,6 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.string cimport memcpy
 
-from wsx._clock cimport monotonic_ns
 from wsx._frame cimport CLOSE, MAX_HEADER_BYTES, PING, PONG, apply_mask, build_header, check_frame
 from wsx._telemetry cimport Counters
 
@@ -117,4 +116,4 @@ cdef class FrameWriter:
             counters.pongs_sent += 1
         elif opcode != CLOSE and fin:
             counters.messages_sent += 1
-        counters.last_sent_ns = monotonic_ns()
+        counters.last_sent_ns = self._telemetry.now_ns()

@@ -18,6 +18,7 @@ from wsx._message import Message
 from wsx._telemetry import Telemetry
 from wsx.config import Config, make_config
 from wsx.connection import Connection
+from wsx.driver import REAL, Surroundings
 from wsx.endpoint import Endpoint, parse_url
 from wsx.errors import Backpressure
 from wsx.health import Health
@@ -224,17 +225,24 @@ class Connecting:
     """What `connect` returns: awaited once, or entered once. `dial`: the transport to open."""
 
     def __init__(
-        self, dial: Dial, url: _Url, on_message: OnMessage | None, on_event: OnEvent | None, config: Config
+        self,
+        dial: Dial,
+        url: _Url,
+        on_message: OnMessage | None,
+        on_event: OnEvent | None,
+        config: Config,
+        surroundings: Surroundings = REAL,
     ) -> None:
         for name, callback in (("on_message", on_message), ("on_event", on_event)):
             _check_callback(name, callback)
         self._url = url if callable(url) else _checked(url, config)
-        self._dial, self._config = dial, config
+        self._dial, self._config, self._surroundings = dial, config, surroundings
         self._callbacks = on_message, on_event
         self._client: Client | None = None
 
     async def _connect(self) -> Client:
-        client = Client(lambda use: Session(self._config, self._url, self._dial, self._callbacks, use))
+        arguments = self._config, self._url, self._dial, self._callbacks
+        client = Client(lambda use: Session(*arguments, use, self._surroundings))
         await client._session.open_first()
         return client
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from wsx._assembler import Assembler, MessageReceiver
 from wsx._telemetry import Telemetry
+from wsx.clock import Clock
 from wsx.config import Config
 from wsx.data_watch import DataWatch
 from wsx.endpoint import Endpoint
@@ -61,14 +62,20 @@ class Connection:
     _pending_pong: bytes | None = None  # the newest PING that could not be answered for lack of room
 
     def __init__(
-        self, config: Config, telemetry: Telemetry, owner: ConnectionOwner, receiver: MessageReceiver, epoch: int
+        self,
+        config: Config,
+        telemetry: Telemetry,
+        owner: ConnectionOwner,
+        receiver: MessageReceiver,
+        epoch: int,
+        clock: Clock,
     ) -> None:
         self._config = config
         self._owner = owner
         self._loop = asyncio.get_running_loop()
         self.end: asyncio.Future[End] = self._loop.create_future()
-        self._data_watch = DataWatch(config.data_timeout, telemetry, self._loop, self._on_stale)
-        self.heartbeat = Heartbeat(self, config, telemetry, self._loop)
+        self._data_watch = DataWatch(config.data_timeout, telemetry, self._loop, clock, self._on_stale)
+        self.heartbeat = Heartbeat(self, config, telemetry, self._loop, clock)
         limits = {"max_message_size": config.max_message_size, "max_fragments": config.max_fragments}
         self.assembler = Assembler(receiver, self, telemetry, epoch=epoch, **limits)
 

@@ -5,10 +5,10 @@ Not here: whether the peer is there at all (heartbeat.py).
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from wsx._telemetry import Telemetry
+from wsx.clock import Clock
 
 
 class DataWatch:
@@ -19,11 +19,12 @@ class DataWatch:
         limit: float | None,
         telemetry: Telemetry,
         loop: asyncio.AbstractEventLoop,
+        clock: Clock,
         on_stale: Callable[[int], None],
     ) -> None:
         self._limit_ns = None if limit is None else round(limit * 1e9)
         self._telemetry = telemetry
-        self._loop = loop
+        self._loop, self._clock = loop, clock
         self._on_stale = on_stale
         self._since_ns = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -32,7 +33,7 @@ class DataWatch:
         """Watch from now on, also after a rest."""
         self.stop()
         if self._limit_ns is not None:
-            self._since_ns = time.monotonic_ns()
+            self._since_ns = self._clock.now_ns()
             self._plan(self._limit_ns)
 
     def stop(self) -> None:
@@ -47,7 +48,7 @@ class DataWatch:
     def _look(self) -> None:
         assert self._limit_ns is not None
         last_ns = max(self._since_ns, self._telemetry.snapshot()["last_message_ns"])
-        silent_ns = time.monotonic_ns() - last_ns
+        silent_ns = self._clock.now_ns() - last_ns
         if silent_ns < self._limit_ns:
             self._plan(self._limit_ns - silent_ns)
         else:

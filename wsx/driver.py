@@ -6,17 +6,31 @@ Not here: the policy (reconnection.py), what an error means (error_handler.py), 
 import asyncio
 import contextlib
 import random
-import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from wsx.backoff import Backoff
+from wsx.clock import Clock, MonotonicClock
 from wsx.config import ErrorJudge
 from wsx.connection import End
 from wsx.errors import ConnectionClosed
 from wsx.reconnection import Attempts, GiveUp, HostBudget, Plan
 
-_BUDGET = HostBudget()  # the process's
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a client takes from the world outside its sockets; a simulation brings its own.
+
+    jitter: gives numbers from 0 up to, not including, 1. budget: shared by the clients of a process.
+    """
+
+    clock: Clock = field(default_factory=MonotonicClock)
+    jitter: Callable[[], float] = random.random
+    budget: HostBudget = field(default_factory=HostBudget)
+
+
+REAL = Surroundings()
 
 
 class DriverOwner(Protocol):
@@ -33,7 +47,7 @@ class DriverOwner(Protocol):
 
 
 class Driver:
-    """One client's reconnection. host: what the next attempt counts against. jitter: gives numbers from 0 up to 1."""
+    """One client's reconnection. host: what the next attempt counts against."""
 
     def __init__(
         self,
@@ -41,25 +55,25 @@ class Driver:
         backoff: Backoff,
         handler: ErrorJudge,
         host: Callable[[], str],
-        jitter: Callable[[], float] = random.random,
+        surroundings: Surroundings,
     ) -> None:
         self._owner = owner
         self._handler = handler
         self._host = host
-        self._jitter = jitter
-        self._attempts = Attempts(backoff, _BUDGET)
+        self._clock, self._jitter = surroundings.clock, surroundings.jitter
+        self._attempts = Attempts(backoff, surroundings.budget)
         self._task: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
 
     def opened(self) -> None:
         """A connection is open and restored."""
-        self._attempts.opened(time.monotonic_ns())
+        self._attempts.opened(self._clock.now_ns())
 
     def lost(self, end: End) -> None:
         """The open connection has ended."""
         error = end.error or ConnectionClosed(end.code, end.reason)
         verdict = self._handler.judge(end.error) if end.error else self._handler.judge_close(end.code, end.reason)
-        now_ns, jitter = time.monotonic_ns(), self._jitter()
+        now_ns, jitter = self._clock.now_ns(), self._jitter()
         decision = self._attempts.lost(error, verdict, now_ns, jitter=jitter, host=self._host())
         if isinstance(decision, GiveUp):
             self._owner.on_give_up(decision)
@@ -94,7 +108,7 @@ class Driver:
                 return await self._owner.open_once()
             except Exception as failure:
                 error = failure
-                verdict, now_ns = self._handler.judge(failure), time.monotonic_ns()
+                verdict, now_ns = self._handler.judge(failure), self._clock.now_ns()
                 decision = self._attempts.failed(failure, verdict, now_ns, jitter=self._jitter())
         self._owner.on_give_up(decision)
 

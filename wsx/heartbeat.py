@@ -7,10 +7,10 @@ Not here: what follows from a dead peer (connection.py, client.py).
 
 import asyncio
 import os
-import time
 from typing import Any, Protocol
 
 from wsx._telemetry import Telemetry
+from wsx.clock import Clock
 from wsx.config import Config
 from wsx.errors import HeartbeatTimeout, NotConnected, WsxError
 
@@ -35,11 +35,13 @@ class Line(Protocol):
 class Heartbeat:
     """Pings every `ping_interval`, expects each PONG within `ping_timeout` seconds."""
 
-    def __init__(self, line: Line, config: Config, telemetry: Telemetry, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, line: Line, config: Config, telemetry: Telemetry, loop: asyncio.AbstractEventLoop, clock: Clock
+    ) -> None:
         self._line = line
         self._config = config
         self._telemetry = telemetry
-        self._loop = loop
+        self._loop, self._clock = loop, clock
         self._timer: asyncio.TimerHandle | None = None
         self._sent_ns: dict[bytes, int] = {}  # payload -> when it was sent
         self._waiting: dict[bytes, asyncio.Future[float]] = {}  # pings by hand
@@ -83,7 +85,7 @@ class Heartbeat:
         if sent_ns is None:
             self._telemetry.add("pongs_unmatched")
             return
-        rtt_ns = time.monotonic_ns() - sent_ns
+        rtt_ns = self._clock.now_ns() - sent_ns
         self._telemetry.record_rtt(rtt_ns)
         self.seen_ns = sent_ns + rtt_ns
         waiter = self._waiting.get(payload)
@@ -96,7 +98,7 @@ class Heartbeat:
 
     def _send(self) -> bytes:
         payload = os.urandom(8)
-        self._sent_ns[payload] = time.monotonic_ns()
+        self._sent_ns[payload] = self._clock.now_ns()
         self._line.send_control(_PING, payload)
         return payload
 

@@ -9,7 +9,6 @@ Not here: one connection's life (connection.py), when to try again (driver.py), 
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -19,9 +18,10 @@ from wsx._message import Message
 from wsx._telemetry import Telemetry
 from wsx._writer import FrameWriter
 from wsx.backoff import Backoff
+from wsx.clock import MonotonicClock
 from wsx.config import Config
 from wsx.connection import Connection, End, open_connection
-from wsx.driver import Driver
+from wsx.driver import REAL, Driver, Surroundings
 from wsx.endpoint import Endpoint, parse_url
 from wsx.error_handler import ErrorHandler
 from wsx.errors import ConnectionClosed, ErrorContext, NotConnected, SlowConsumer, WsxError
@@ -84,11 +84,13 @@ class Session:
 
     def __init__(
         self, config: Config, url: Url, dial: Dial, callbacks: tuple[OnMessage | None, OnEvent | None],
-        use_writer: Callable[[FrameWriter | None], None],
+        use_writer: Callable[[FrameWriter | None], None], surroundings: Surroundings = REAL,
     ) -> None:  # fmt: skip
         self.config, self._url, self._dial, self._use_writer = config, url, dial, use_writer
         self.name = config.name or (url.host if isinstance(url, Endpoint) else "wsx")
-        self.telemetry, self.ledger = Telemetry(), Ledger()
+        self._surroundings, self._clock = surroundings, surroundings.clock
+        native = isinstance(self._clock, MonotonicClock)  # what compiled code reads by itself
+        self.telemetry, self.ledger = Telemetry(None if native else self._clock), Ledger()
         self.subscriptions: dict[Any, bool | None] = {}  # message -> `text`, in order
         on_message, self._on_event = callbacks
         limits = {"max_messages": config.inbox_messages, "max_bytes": config.inbox_bytes}
@@ -138,7 +140,8 @@ class Session:
         if policy is False:
             return None
         handler = self.config.error_handler or ErrorHandler()
-        return Driver(self, policy if isinstance(policy, Backoff) else Backoff(), handler, lambda: self.name)
+        backoff = policy if isinstance(policy, Backoff) else Backoff()
+        return Driver(self, backoff, handler, lambda: self.name, self._surroundings)
 
     # ---- opening ----------------------------------------------------------------------------------------------------
 
@@ -160,7 +163,7 @@ class Session:
         endpoint = self._url if isinstance(self._url, Endpoint) else parse_url(self._url())
         headers = self.config.resolve_headers()
         self.config.check_endpoint(endpoint, headers)
-        connection = Connection(self.config, self.telemetry, self, self.inbox, self.epoch + 1)
+        connection = Connection(self.config, self.telemetry, self, self.inbox, self.epoch + 1, self._clock)
         try:
             await open_connection(connection, self._dial, endpoint, headers, self.config, self.telemetry)
             self.epoch += 1
@@ -342,7 +345,7 @@ class Session:
         if self.config.inbox_policy == "disconnect":
             self._too_slow()
             return
-        self._paused_ns = time.monotonic_ns()
+        self._paused_ns = self._clock.now_ns()
         self.telemetry.add("inbox_pauses")
         self.connection.pause_reading()
         self._pause_timer = self._loop.call_later(self.config.max_pause, self._too_slow)
@@ -352,7 +355,7 @@ class Session:
         """There is room again."""
         if self._paused_ns is None or self.connection is None:
             return
-        paused_ns = time.monotonic_ns() - self._paused_ns
+        paused_ns = self._clock.now_ns() - self._paused_ns
         self._stop_pause()
         self._emit(ReadingResumed, paused_ns=paused_ns)
         self.connection.resume_reading()
@@ -384,7 +387,7 @@ class Session:
         return gap
 
     def _last_good_ns(self) -> int:
-        return self.telemetry.snapshot()["last_received_ns"] or time.monotonic_ns()
+        return self.telemetry.snapshot()["last_received_ns"] or self._clock.now_ns()
 
     def _reading_error(self, end: End) -> WsxError | None:
         """What a reader meets after the last message; None: iteration just ends."""
@@ -401,7 +404,7 @@ class Session:
 
     def _too_slow(self) -> None:
         messages, size = len(self.inbox), self.inbox.waiting_bytes
-        paused_ns = time.monotonic_ns() - self._paused_ns if self._paused_ns is not None else 0
+        paused_ns = self._clock.now_ns() - self._paused_ns if self._paused_ns is not None else 0
         self._stop_pause()
         self._emit(SlowConsumerEvent, inbox_messages=messages, inbox_bytes=size, paused_ns=paused_ns)
         if self.connection is not None:
@@ -417,7 +420,7 @@ class Session:
         """Tell the user; a handler that raises hurts nobody else."""
         if self._on_event is None:
             return
-        event = kind(at_ns=time.monotonic_ns(), epoch=self.epoch, **fields)
+        event = kind(at_ns=self._clock.now_ns(), epoch=self.epoch, **fields)
         try:
             self._on_event(event)
         except (KeyboardInterrupt, SystemExit):

@@ -10,6 +10,7 @@ from wsx.testing.market import Market
 from wsx.testing.market_listing import Instrument
 from wsx.testing.replay import ReplayServer
 from wsx.testing.server import LocalServer
+from wsx.testing.simulated_loop import NothingLeftToWaitFor, SimulatedLoop
 from wsx.transport.memory import MemoryServer
 from wsx.transport.server_end import Door, ServerEnd
 
@@ -21,8 +22,10 @@ __all__ = [
     "LocalServer",
     "Market",
     "MemoryServer",
+    "NothingLeftToWaitFor",
     "ReplayServer",
     "ServerEnd",
+    "SimulatedLoop",
     "connect_in_memory",
     "load_capture",
 ]

@@ -54,7 +54,7 @@ class MemoryServer:
         if loop.time() > opening.deadline:
             raise ConnectionFailed(Stage.UPGRADE, f"no answer from {opening.endpoint.origin} before the deadline")
         response, end = self._upgrade(opening)
-        there, back = (_Stream(loop, self._capacity, self._read_bytes) for _ in range(2))
+        there, back = self._new_stream(loop), self._new_stream(loop)
         client = MemoryTransport(back, there, opening.sink, opening.owner, PipeWriter(opening.telemetry), response)
         end.wire = MemoryTransport(there, back, end.assembler, end, PipeWriter(end.telemetry, masked=False))
         self._ends = [*self.connections, end]
@@ -62,6 +62,9 @@ class MemoryServer:
         if self._on_open is not None:
             self._on_open(end)
         return client
+
+    def _new_stream(self, loop: asyncio.AbstractEventLoop) -> "_Stream":
+        return _Stream(loop, self._capacity, self._read_bytes)
 
     def _upgrade(self, opening: Opening) -> tuple[Response, ServerEnd]:
         """The request and its answer, as they would be on the wire."""
