@@ -6,17 +6,26 @@ picows when these pass on it. P21, unix sockets, is not offered.
 
 import asyncio
 import errno
-import json
 import logging
 import os
-import re
 import socket
-import subprocess
 import sys
 
 import pytest
-from raw_server import BINARY, CLOSE, CONTINUATION, LOOPS, PING, PONG, TEXT, RawServer, accept, close_frame, frame
-from raw_server import run_bounded
+from raw_server import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    LOOPS,
+    PING,
+    PONG,
+    TEXT,
+    RawServer,
+    accept,
+    close_frame,
+    frame,
+    run_bounded,
+)
 
 import wsx
 from wsx._telemetry import Telemetry
@@ -246,7 +255,9 @@ class OddError(BaseException):
     """Not an Exception."""
 
 
-@pytest.mark.parametrize("error", [OddError, asyncio.CancelledError, GeneratorExit, ValueError], ids=lambda e: e.__name__)
+@pytest.mark.parametrize(
+    "error", [OddError, asyncio.CancelledError, GeneratorExit, ValueError], ids=lambda e: e.__name__
+)
 def test_p11_what_a_callback_raises_does_not_end_the_connection(run, error, caplog):
     async def main():
         seen, events = [], []

@@ -76,8 +76,10 @@ class Connection:
         self.end: asyncio.Future[End] = self._loop.create_future()
         self._data_watch = DataWatch(config.data_timeout, telemetry, self._loop, clock, self._on_stale)
         self.heartbeat = Heartbeat(self, config, telemetry, self._loop, clock)
-        limits = {"max_message_size": config.max_message_size, "max_fragments": config.max_fragments}
-        self.assembler = Assembler(receiver, self, telemetry, epoch=epoch, **limits)
+        self.assembler = Assembler(
+            receiver, self, telemetry, epoch=epoch,
+            max_message_size=config.max_message_size, max_fragments=config.max_fragments,
+        )  # fmt: skip
 
     # ---- for the owner ----------------------------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ class Heartbeat:
         self._sent_ns: dict[bytes, int] = {}  # payload -> when it was sent
         self._waiting: dict[bytes, asyncio.Future[float]] = {}  # pings by hand
         self._own: bytes | None = None  # the payload that the deadline is about
-        self.seen_ns = time.monotonic_ns()  # when the peer was last known to be there
+        self.seen_ns = self._clock.now_ns()  # when the peer was last known to be there
         self._resting = True
 
     def start(self) -> None:

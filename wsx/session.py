@@ -109,7 +109,7 @@ class Session:
 
     @state.setter
     def state(self, state: State) -> None:
-        self._state, self.since_ns = state, time.monotonic_ns()
+        self._state, self.since_ns = state, self._clock.now_ns()
 
     def health(self) -> Health:
         """How the client is now."""
@@ -125,7 +125,7 @@ class Session:
             reconnects=max(0, counters["connections_opened"] - 1),
             last_error=None if self._last_error is None else describe(self._last_error),
         )
-        return assess(measured, self.config.health, time.monotonic_ns())
+        return assess(measured, self.config.health, self._clock.now_ns())
 
     def _queues(self) -> dict[str, tuple[int, int]]:
         buffered = self.connection.transport.writer.buffered if self.connection is not None else 0
