@@ -25,6 +25,11 @@ def run_bounded(main, loop="asyncio"):
     return wsx.run(asyncio.wait_for(main, _BOUND), loop=loop)
 
 
+def connect(url, **options):
+    """`wsx.connect` for one connection, whatever the default."""
+    return wsx.connect(url, **{"reconnect": False} | options)
+
+
 def frame(opcode, payload=b"", *, fin=True, rsv=0, masked=False, announced=None):
     """A server's frame. announced: a length that is not the payload's."""
     size = len(payload) if announced is None else announced
@@ -61,6 +66,12 @@ def accept(request, *fields, connection="Upgrade"):
     digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
     head = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", f"Connection: {connection}", *fields]
     return "\r\n".join(head).encode() + b"\r\nSec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
+
+
+async def until(condition):
+    """Let the loop run until something holds; the bound of the whole run ends what never does."""
+    while not condition():
+        await asyncio.sleep(0)
 
 
 class Peer:
