@@ -138,11 +138,14 @@ class RawServer:
     """`async with RawServer() as server`, then `await wsx.connect(server.url)` and `await server.peer()`.
 
     answer(request): the bytes that answer an upgrade request; b"" to close without an answer, None to say nothing.
-    behind: bytes in the same write as the answer. receive_buffer: SO_RCVBUF of the accepted sockets.
+    behind: bytes in the same write as the answer. on_peer(peer): called right after that write.
+    receive_buffer: SO_RCVBUF of the accepted sockets.
     """
 
-    def __init__(self, answer=accept, *, behind=b"", ssl=None, host="127.0.0.1", port=0, receive_buffer=None):
-        self._answer, self._behind = answer, behind
+    def __init__(
+        self, answer=accept, *, behind=b"", on_peer=None, ssl=None, host="127.0.0.1", port=0, receive_buffer=None
+    ):
+        self._answer, self._behind, self._on_peer = answer, behind, on_peer
         self._ssl, self._host, self._port = ssl, host, port
         self._receive_buffer = receive_buffer
         self._tasks = set()
@@ -197,6 +200,8 @@ class RawServer:
             peer.close()
         elif answer is not None:
             peer.send(answer, self._behind)
+        if self._on_peer is not None:
+            self._on_peer(peer)
         self._peers.put_nowait(peer)
 
 
