@@ -25,6 +25,11 @@ def run_bounded(main, loop="asyncio"):
     return wsx.run(asyncio.wait_for(main, _BOUND), loop=loop)
 
 
+def connect(url, **options):
+    """`wsx.connect` for one connection, whatever the default."""
+    return wsx.connect(url, **{"reconnect": False} | options)
+
+
 def frame(opcode, payload=b"", *, fin=True, rsv=0, masked=False, announced=None):
     """A server's frame. announced: a length that is not the payload's."""
     size = len(payload) if announced is None else announced
@@ -61,6 +66,12 @@ def accept(request, *fields, connection="Upgrade"):
     digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
     head = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", f"Connection: {connection}", *fields]
     return "\r\n".join(head).encode() + b"\r\nSec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
+
+
+async def until(condition):
+    """Let the loop run until something holds; the bound of the whole run ends what never does."""
+    while not condition():
+        await asyncio.sleep(0)
 
 
 class Peer:
@@ -127,11 +138,14 @@ class RawServer:
     """`async with RawServer() as server`, then `await wsx.connect(server.url)` and `await server.peer()`.
 
     answer(request): the bytes that answer an upgrade request; b"" to close without an answer, None to say nothing.
-    behind: bytes in the same write as the answer. receive_buffer: SO_RCVBUF of the accepted sockets.
+    behind: bytes in the same write as the answer. on_peer(peer): called right after that write.
+    receive_buffer: SO_RCVBUF of the accepted sockets.
     """
 
-    def __init__(self, answer=accept, *, behind=b"", ssl=None, host="127.0.0.1", port=0, receive_buffer=None):
-        self._answer, self._behind = answer, behind
+    def __init__(
+        self, answer=accept, *, behind=b"", on_peer=None, ssl=None, host="127.0.0.1", port=0, receive_buffer=None
+    ):
+        self._answer, self._behind, self._on_peer = answer, behind, on_peer
         self._ssl, self._host, self._port = ssl, host, port
         self._receive_buffer = receive_buffer
         self._tasks = set()
@@ -186,6 +200,8 @@ class RawServer:
             peer.close()
         elif answer is not None:
             peer.send(answer, self._behind)
+        if self._on_peer is not None:
+            self._on_peer(peer)
         self._peers.put_nowait(peer)
 
 

@@ -23,8 +23,10 @@ from raw_server import (
     RawServer,
     accept,
     close_frame,
+    connect,
     frame,
     run_bounded,
+    until,
 )
 
 import wsx
@@ -38,17 +40,11 @@ def run(request):
     return lambda main: run_bounded(main, request.param)
 
 
-async def until(condition):
-    """Let the loop run until something holds; the bound of the whole run ends what never does."""
-    while not condition():
-        await asyncio.sleep(0)
-
-
 def test_p1_a_server_that_closes_before_the_101_is_a_failed_upgrade(run):
     async def main():
         async with RawServer(lambda request: b"") as server:
             with pytest.raises(wsx.errors.ConnectionFailed) as caught:
-                await wsx.connect(server.url)
+                await connect(server.url)
         return caught.value.stage
 
     assert run(main()) == "upgrade"
@@ -62,7 +58,7 @@ def test_p2_connecting_can_be_cancelled_at_every_step_and_leaves_no_socket(run, 
         async with RawServer(ssl=authority.server_context() if tls else None) as server:
             steps, client = 1, None
             while client is None:
-                connecting = asyncio.create_task(connect(server.url, options))
+                connecting = asyncio.create_task(attempt(server.url, options))
                 for _ in range(steps):
                     await asyncio.sleep(0)
                 connecting.cancel()
@@ -71,9 +67,9 @@ def test_p2_connecting_can_be_cancelled_at_every_step_and_leaves_no_socket(run, 
             await server.deserted()
         return steps
 
-    async def connect(url, options):
+    async def attempt(url, options):
         try:
-            return await wsx.connect(url, close_timeout=0.1, **options)
+            return await connect(url, close_timeout=0.1, **options)
         except asyncio.CancelledError:
             return None
 
@@ -83,7 +79,7 @@ def test_p2_connecting_can_be_cancelled_at_every_step_and_leaves_no_socket(run, 
 def test_p3_a_send_after_the_end_is_refused_by_name(run):
     async def main():
         async with RawServer() as server:
-            client = await wsx.connect(server.url)
+            client = await connect(server.url)
             peer = await server.peer()
             closing = asyncio.create_task(client.close())
             await until(lambda: client.state is wsx.State.CLOSING)
@@ -138,9 +134,9 @@ def test_p5_a_line_break_in_a_header_is_refused_before_anything_is_opened(run):
         async with RawServer() as server:
             for headers in ({"X-A": "1\r\nX-B: 2"}, {"X-A\r\nX-B": "1"}, {"X-A": "1\nX-B: 2"}):
                 with pytest.raises(ValueError, match="header"):
-                    wsx.connect(server.url, headers=headers)
+                    connect(server.url, headers=headers)
             with pytest.raises(ValueError, match="header"):
-                await wsx.connect(server.url, headers=lambda: {"X-A": "1\r\nX-B: 2"})
+                await connect(server.url, headers=lambda: {"X-A": "1\r\nX-B: 2"})
             return server.all_peers
 
     assert run(main()) == []
@@ -156,7 +152,7 @@ def test_p6_a_redirect_is_not_followed_and_credentials_go_nowhere_else(run, stat
 
             async with RawServer(redirect) as server:
                 with pytest.raises(wsx.errors.HandshakeRejected) as caught:
-                    await wsx.connect(server.url, headers={"Authorization": "Bearer s3cret"})
+                    await connect(server.url, headers={"Authorization": "Bearer s3cret"})
             return caught.value.status, dict(caught.value.headers)["Location"] == other.url, other.all_peers
 
     assert run(main()) == (status, True, [])
@@ -164,7 +160,7 @@ def test_p6_a_redirect_is_not_followed_and_credentials_go_nowhere_else(run, stat
 
 def test_p7_user_info_in_a_url_is_refused_with_the_place_where_it_goes():
     with pytest.raises(ValueError, match="credentials into headers") as caught:
-        wsx.connect("ws://user:s3cret@127.0.0.1:1/")
+        connect("ws://user:s3cret@127.0.0.1:1/")
     assert "s3cret" not in str(caught.value)
 
 
@@ -184,7 +180,7 @@ BROKEN = {
 def test_p8_what_rfc_6455_forbids_is_failed_and_not_delivered(run, sent, code):
     async def main():
         async with RawServer() as server:
-            client = await wsx.connect(server.url)
+            client = await connect(server.url)
             peer = await server.peer()
             peer.send(frame(TEXT, b"good"), sent)
             close = await peer.frame()
@@ -202,7 +198,7 @@ def test_p8_what_rfc_6455_forbids_is_failed_and_not_delivered(run, sent, code):
 def test_p9_a_close_code_that_may_not_be_sent_is_a_protocol_error(run, code):
     async def main():
         async with RawServer() as server:
-            client = await wsx.connect(server.url)
+            client = await connect(server.url)
             peer = await server.peer()
             peer.send(close_frame(code), frame(TEXT, b"after CLOSE"))
             close = await peer.frame()
@@ -221,7 +217,7 @@ def test_p9_a_close_code_that_may_not_be_sent_is_a_protocol_error(run, code):
 def test_p9_a_peers_close_is_answered_with_its_own_code_and_ends_the_messages(run, code):
     async def main():
         async with RawServer() as server:
-            client = await wsx.connect(server.url)
+            client = await connect(server.url)
             peer = await server.peer()
             peer.send(frame(TEXT, b"last"), close_frame(code, b"why"), frame(TEXT, b"after CLOSE"))
             answer = await peer.frame()
@@ -239,7 +235,7 @@ def test_p10_nothing_that_follows_a_protocol_error_is_delivered(run):
     async def main():
         seen = []
         async with RawServer() as server:
-            client = await wsx.connect(server.url, on_message=lambda message: seen.append(message.text))
+            client = await connect(server.url, on_message=lambda message: seen.append(message.text))
             peer = await server.peer()
             peer.send(frame(TEXT, b"1"), frame(TEXT, b"2", rsv=1), *(frame(TEXT, b"3") for _ in range(100)))
             close = await peer.frame()
@@ -268,7 +264,7 @@ def test_p11_what_a_callback_raises_does_not_end_the_connection(run, error, capl
                 raise error
 
         async with RawServer() as server:
-            client = await wsx.connect(server.url, on_message=on_message, on_event=events.append)
+            client = await connect(server.url, on_message=on_message, on_event=events.append)
             peer = await server.peer()
             peer.send(frame(TEXT, b"1"), frame(TEXT, b"2"))
             await until(lambda: "2" in seen)
@@ -285,7 +281,7 @@ def test_p11_what_a_callback_raises_does_not_end_the_connection(run, error, capl
 def test_p12_a_close_has_a_code_and_no_control_frame_is_over_125_bytes(run):
     async def main():
         async with RawServer() as server:
-            client = await wsx.connect(server.url)
+            client = await connect(server.url)
             peer = await server.peer()
             with pytest.raises(ValueError, match="123 bytes"):
                 await client.close(1000, "é" * 62)
@@ -305,7 +301,7 @@ SMALL = wsx.SocketOptions(send_buffer=4096)  # so that little is in the kernel w
 def test_p13_a_peer_that_does_not_read_meets_a_bound(run):
     async def main():
         async with RawServer(receive_buffer=4096) as server:
-            client = await wsx.connect(server.url, write_limit=100_000, socket_options=SMALL)
+            client = await connect(server.url, write_limit=100_000, socket_options=SMALL)
             peer = await server.peer()
             peer.stop_reading()
             sent = 0
@@ -330,7 +326,7 @@ def test_p13_a_peer_that_does_not_read_meets_a_bound(run):
 def test_p14_a_flood_of_pings_buffers_one_pong_and_answers_the_newest(run):
     async def main():
         async with RawServer(receive_buffer=4096) as server:
-            client = await wsx.connect(server.url, socket_options=SMALL, ping_interval=None)
+            client = await connect(server.url, socket_options=SMALL, ping_interval=None)
             peer = await server.peer()
             peer.stop_reading()
             last, pings = b"", 0
@@ -371,7 +367,7 @@ def test_p14_a_flood_of_pings_buffers_one_pong_and_answers_the_newest(run):
 def test_p15_a_message_has_a_greatest_size_and_number_of_fragments(run, sent):
     async def main():
         async with RawServer() as server:
-            client = await wsx.connect(server.url, max_message_size=1000, max_fragments=10)
+            client = await connect(server.url, max_message_size=1000, max_fragments=10)
             peer = await server.peer()
             peer.send(frame(BINARY, bytes(1000)), sent)
             close = await peer.frame()
@@ -388,7 +384,7 @@ def test_p15_a_message_has_a_greatest_size_and_number_of_fragments(run, sent):
 def test_p16_a_stuck_peer_is_noticed_by_pings_of_wsxs_own(run):
     async def main():
         async with RawServer() as server:
-            client = await wsx.connect(server.url, ping_interval=0.01, ping_timeout=0.05)
+            client = await connect(server.url, ping_interval=0.01, ping_timeout=0.05)
             peer = await server.peer()
             peer.stop_reading()
             with pytest.raises(wsx.errors.HeartbeatTimeout):
@@ -402,7 +398,7 @@ def test_p16_a_stuck_peer_is_noticed_by_pings_of_wsxs_own(run):
 def test_p16_a_pong_that_was_not_asked_for_keeps_nobody_alive(run):
     async def main():
         async with RawServer() as server:
-            client = await wsx.connect(server.url, ping_interval=0.01, ping_timeout=0.1)
+            client = await connect(server.url, ping_interval=0.01, ping_timeout=0.1)
             peer = await server.peer()
             while client.state is wsx.State.OPEN:
                 peer.send(frame(PONG, b""), frame(PONG, b"12345678"))
@@ -417,7 +413,7 @@ def test_p16_a_pong_that_was_not_asked_for_keeps_nobody_alive(run):
 def test_p16_closing_is_bounded_where_the_peer_takes_no_part(run):
     async def main():
         async with RawServer(receive_buffer=4096) as server:
-            client = await wsx.connect(server.url, close_timeout=0.05, socket_options=SMALL)
+            client = await connect(server.url, close_timeout=0.05, socket_options=SMALL)
             peer = await server.peer()
             peer.stop_reading()
             client.send_nowait(bytes(1_000_000))  # the CLOSE waits behind it
@@ -433,7 +429,7 @@ def test_p16_one_deadline_covers_every_stage_of_opening(run, tls):
         async with RawServer(lambda request: None) as server:
             url = server.url.replace("ws:", "wss:") if tls else server.url
             with pytest.raises(wsx.errors.ConnectionFailed, match="connect_timeout=0.05 s") as caught:
-                await wsx.connect(url, connect_timeout=0.05)
+                await connect(url, connect_timeout=0.05)
             await server.deserted()
         return caught.value.stage
 
@@ -444,7 +440,7 @@ def test_p16_the_deadline_covers_a_tcp_connection_that_is_not_accepted(run):
     async def main():
         with full_listener() as listener:
             with pytest.raises(wsx.errors.ConnectionFailed, match=r"connect_timeout=0\.05 s") as caught:
-                await wsx.connect(f"ws://127.0.0.1:{listener.getsockname()[1]}/", connect_timeout=0.05)
+                await connect(f"ws://127.0.0.1:{listener.getsockname()[1]}/", connect_timeout=0.05)
             return caught.value.stage
 
     assert run(main()) == "tcp"
@@ -480,7 +476,7 @@ def test_p16_the_kernel_watches_written_bytes_where_it_is_told_to(run):
     async def main():
         async with RawServer() as server:
             options = wsx.SocketOptions(user_timeout=1.5)
-            client = await wsx.connect(server.url, socket_options=options, close_timeout=0.05)
+            client = await connect(server.url, socket_options=options, close_timeout=0.05)
             sock = client._session.connection.transport.get_extra_info("socket")
             set_ms = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
             await client.close()
@@ -492,7 +488,7 @@ def test_p16_the_kernel_watches_written_bytes_where_it_is_told_to(run):
 def test_p17_keep_alive_beside_upgrade_is_legal(run):
     async def main():
         async with RawServer(lambda request: accept(request, connection="keep-alive, Upgrade")) as server:
-            client = await wsx.connect(server.url, close_timeout=0.05)
+            client = await connect(server.url, close_timeout=0.05)
             state = client.state
             await client.close()
             return state
@@ -506,7 +502,7 @@ def test_p17_a_rejection_keeps_its_status_headers_and_body(run, status):
         head = f"HTTP/1.1 {status} No\r\nRetry-After: 7\r\nCF-Ray: 1\r\nContent-Length: 4\r\n\r\n"
         async with RawServer(lambda request: head.encode() + b"busy") as server:
             with pytest.raises(wsx.errors.HandshakeRejected) as caught:
-                await wsx.connect(server.url)
+                await connect(server.url)
         error = caught.value
         return error.status, dict(error.headers)["CF-Ray"], error.body, error.retry_after
 
@@ -520,7 +516,7 @@ def test_p17_what_nobody_asked_for_is_not_switched_on(run, field):
     async def main():
         async with RawServer(lambda request: accept(request, field)) as server:
             with pytest.raises(wsx.errors.InvalidHandshake):
-                await wsx.connect(server.url, subprotocols=["offered"])
+                await connect(server.url, subprotocols=["offered"])
             await server.deserted()
 
     run(main())
@@ -529,7 +525,7 @@ def test_p17_what_nobody_asked_for_is_not_switched_on(run, field):
 def test_p18_a_descriptor_that_was_used_again_never_gets_a_frame(run):
     async def main():
         async with RawServer() as server:
-            client = await wsx.connect(server.url)
+            client = await connect(server.url)
             peer = await server.peer()
             descriptor = client._session.connection.transport.get_extra_info("socket").fileno()
             peer.reset()
@@ -580,7 +576,7 @@ PARSER_ERRORS = {
 def test_p19_what_picows_parser_refuses_is_one_close_and_one_error(run, sent):
     async def main():
         async with RawServer() as server:
-            client = await wsx.connect(server.url)
+            client = await connect(server.url)
             peer = await server.peer()
             peer.send(frame(TEXT, b"good"), sent)
             first = await peer.frame()
@@ -597,7 +593,7 @@ def test_p19_what_picows_parser_refuses_is_one_close_and_one_error(run, sent):
 def test_p19_a_reason_that_is_no_utf8_is_1007(run):
     async def main():
         async with RawServer() as server:
-            client = await wsx.connect(server.url)
+            client = await connect(server.url)
             peer = await server.peer()
             peer.send(close_frame(1000, b"\xff"))
             close = await peer.frame()
@@ -615,7 +611,7 @@ def test_p20_no_log_at_any_level_holds_a_credential(run, caplog):
         asyncio.get_running_loop().set_debug(True)
         async with RawServer() as server:
             headers = {"Authorization": "Bearer s3cret", "X-Key": wsx.Secret("s3cret")}
-            client = await wsx.connect(server.url + "?token=s3cret", headers=headers, close_timeout=0.05)
+            client = await connect(server.url + "?token=s3cret", headers=headers, close_timeout=0.05)
             peer = await server.peer()
             peer.send(frame(0x3, b"a parser error"))
             await peer.frame()
@@ -642,7 +638,7 @@ def test_p22_an_address_that_does_not_answer_does_not_hold_up_the_other(run):
         silent, answering = ("::1", "127.0.0.1") if first[0] == socket.AF_INET6 else ("127.0.0.1", "::1")
         async with RawServer(host=answering) as server:
             with full_listener((silent, server.port), first[0]):
-                client = await wsx.connect(f"ws://localhost:{server.port}/", connect_timeout=10, close_timeout=0.05)
+                client = await connect(f"ws://localhost:{server.port}/", connect_timeout=10, close_timeout=0.05)
                 host = client._session.connection.transport.get_extra_info("peername")[0]
                 await client.close()
                 return host == answering

@@ -177,8 +177,16 @@ class Client(Lane):
         await asyncio.shield(self._session.closed)
 
     def call_threadsafe(self, function: Callable[..., Any], *args: Any) -> "Future[Any]":
-        """Run `function(*args)` on the client's loop, from any thread; what it returns, awaited if need be."""
-        return asyncio.run_coroutine_threadsafe(_call(function, args), self._session.closed.get_loop())
+        """Run `function(*args)` on the client's loop, from any thread; what it returns, awaited if need be.
+
+        Raises RuntimeError where that loop is closed.
+        """
+        call = _call(function, args)
+        try:
+            return asyncio.run_coroutine_threadsafe(call, self._session.closed.get_loop())
+        except RuntimeError:
+            call.close()
+            raise
 
     def __repr__(self) -> str:
         return f"<Client {self.name!r} {self.state}>"

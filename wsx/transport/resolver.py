@@ -45,6 +45,8 @@ def _look_up(
         result = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)  # type: ignore[assignment]
     except OSError as error:
         result = error
+    except UnicodeError as error:  # no name at all, such as a label of more than 63 characters
+        result = socket.gaierror(socket.EAI_NONAME, f"not a host name: {error}")
     with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
         loop.call_soon_threadsafe(_deliver, answer, result)
 
