@@ -338,6 +338,57 @@ class TestTheEnd:
         assert depth < 10
 
 
+class TestDetours:
+    def test_messages_are_diverted_while_hooks_run(self):
+        seen = []
+        line = Line(callback=lambda message: seen.append(message.data))
+        line.inbox.start()
+        held = []
+        line.inbox.divert = held.append
+        line.bring(b"1", b"2")
+        line.inbox.divert = None
+        line.bring(b"3")
+        assert ([message.data for message in held], seen) == ([b"1", b"2"], [b"3"])
+        for message in held:
+            line.inbox.deliver(message)
+        assert seen == [b"3", b"1", b"2"]
+
+    def test_only_the_first_message_after_a_gap_carries_it(self):
+        line = Line()
+        line.inbox.sight = lambda message: ("gap before", message.data)
+        line.bring(b"1", b"2")
+
+        async def main():
+            reader = MessageIterator(line.inbox)
+            return [(await anext(reader)).gap, (await anext(reader)).gap]
+
+        assert asyncio.run(main()) == [("gap before", b"1"), None]
+
+    def test_an_interruption_is_raised_once_after_what_waits(self):
+        async def main():
+            line = Line()
+            line.bring(b"1")
+            line.inbox.interrupt(ConnectionError("cut"))
+            assert await read(line.inbox, 1) == [b"1"]
+            with pytest.raises(ConnectionError, match="cut"):
+                await read(line.inbox, 1)
+            line.bring(b"2")
+            return await read(line.inbox, 1)
+
+        assert asyncio.run(main()) == [b"2"]
+
+    def test_an_interruption_wakes_the_reader(self):
+        async def main():
+            line = Line()
+            task = asyncio.create_task(read(line.inbox, 1))
+            await asyncio.sleep(0)
+            line.inbox.interrupt(ConnectionError("cut"))
+            with pytest.raises(ConnectionError, match="cut"):
+                await task
+
+        asyncio.run(main())
+
+
 class TestBounds:
     def test_too_many_messages_are_said_once_until_half_of_them_are_gone(self):
         line = Line(max_messages=10)

@@ -3,11 +3,13 @@
 import asyncio
 
 import pytest
+from streams import expected, stream, vectors
 
 import wsx
 from wsx._telemetry import Telemetry
 from wsx.errors import NotConnected
-from wsx.testing import EchoServer
+from wsx.events import Closed
+from wsx.testing import EchoServer, LocalServer
 from wsx.transport._listener import Listener, PicowsWriter
 
 
@@ -69,3 +71,40 @@ def test_a_writer_that_is_not_attached_refuses():
 def test_a_listener_needs_a_sink():
     with pytest.raises(TypeError):
         Listener(None, object())
+
+
+# ---- the vectors, split by picows -----------------------------------------------------------------------------------
+
+OF_A_SERVER = [entry for entry in vectors("streams.json") if entry.get("from") != "client"]
+
+
+async def through_a_socket(wire, options):
+    """What a client makes of `wire`: its messages, and the code and the error that it ended with."""
+
+    def send(end):
+        end.send_raw(wire)
+        end.wire.close()
+
+    def on_event(event):
+        if isinstance(event, Closed):
+            ends.append((event.code, getattr(event.error, "close_code", None)))
+
+    messages, ends = [], []
+    async with LocalServer(on_open=send) as server:
+        options = dict(options, reconnect=False, on_event=on_event)
+        client = await wsx.connect(server.url, on_message=messages.append, **options)
+        await client.wait_closed()
+    kinds = {0x1: "text", 0x2: "binary"}
+    return [(kinds[message.opcode], message.data) for message in messages], ends[0]
+
+
+@pytest.mark.parametrize("entry", OF_A_SERVER, ids=lambda entry: entry["name"])
+def test_a_vector_split_by_picows_gives_the_same_messages_and_the_same_end(entry):
+    wire, options = stream(entry)
+    del options["server"]
+    messages, (code, refused_with) = asyncio.run(through_a_socket(wire, options))
+    want = expected(entry)
+    assert messages == [event for event in want if event[0] in ("text", "binary")]
+    ends = {event[0]: event[1] for event in want}
+    assert code == ends.get("close", 1006)
+    assert refused_with == ends.get("fail")
