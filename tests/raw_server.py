@@ -95,11 +95,10 @@ class Peer:
         return seen
 
     async def gone(self):
-        """Until the client's socket is closed; what comes is thrown away. True, so that it can be asserted."""
+        """Until the client's socket is closed; what comes is thrown away."""
         with suppress(ConnectionError):
             while await self.reader.read(65536):
                 pass
-        return True
 
     async def answer_close(self):
         """Read to the client's CLOSE, answer it, close the socket."""
@@ -163,6 +162,12 @@ class RawServer:
     async def peer(self):
         """The next connection whose upgrade was answered."""
         return await self._peers.get()
+
+    async def deserted(self):
+        """Until no client's socket is open any more."""
+        await asyncio.gather(*self._tasks)
+        for peer in self.all_peers:
+            await peer.gone()
 
     def _accepted(self, reader, writer):
         peer = Peer(reader, writer)

@@ -180,6 +180,7 @@ class _Front(asyncio.BufferedProtocol):
             response = step()
         except Exception as error:
             self._answer.set_exception(error)
+            self._answer.exception()  # seen: an opening that was cancelled asks for it no more
             return
         if response is not None:
             self.transport.pause_reading()
