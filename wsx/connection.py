@@ -69,14 +69,8 @@ class Connection:
         self.end: asyncio.Future[End] = self._loop.create_future()
         self._data_watch = DataWatch(config.data_timeout, telemetry, self._loop, self._on_stale)
         self.heartbeat = Heartbeat(self, config, telemetry, self._loop)
-        self.assembler = Assembler(
-            receiver,
-            self,
-            telemetry,
-            max_message_size=config.max_message_size,
-            max_fragments=config.max_fragments,
-            epoch=epoch,
-        )
+        limits = {"max_message_size": config.max_message_size, "max_fragments": config.max_fragments}
+        self.assembler = Assembler(receiver, self, telemetry, epoch=epoch, **limits)
 
     # ---- for the owner ----------------------------------------------------------------------------------------------
 
@@ -160,6 +154,7 @@ class Connection:
         end = self._outcome or End(_ABNORMAL, "", None if self._close_sent else ConnectionLost(how))
         self.end.set_result(end)
         self._owner.on_ended(end)
+        del self.transport, self.assembler, self.heartbeat  # they refer to this connection: nothing waits for the GC
 
     def on_writing_paused(self) -> None:
         """Senders look at the buffer themselves."""

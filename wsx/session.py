@@ -247,6 +247,7 @@ class Session:
     # ---- ConnectionOwner --------------------------------------------------------------------------------------------
 
     def on_closing(self) -> None:
+        self._stop_pause()
         if self._route is None:
             self.state = State.CLOSING
             self._use_writer(None)
@@ -254,7 +255,6 @@ class Session:
             self._room.set()
 
     def on_ended(self, end: End) -> None:
-        self._stop_pause()
         if self._route is not None:
             self._route.fail(end.error or ConnectionClosed(end.code, end.reason))
             return
@@ -382,5 +382,8 @@ class Session:
         event = kind(at_ns=time.monotonic_ns(), epoch=self.epoch, **fields)
         try:
             self._on_event(event)
-        except Exception:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
+            self.telemetry.add("errors_application")
             _log.exception("on_event of %r raised on %s", self.name, kind.__name__)

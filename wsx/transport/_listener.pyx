@@ -66,6 +66,8 @@ cdef class PicowsWriter(FrameWriter):
         if self._transport is None or self._transport.is_disconnected or self._is_closing():
             raise NotConnected("the connection is closed; nothing was sent")
         self._transport._fast_write(<char*>data, size)
+        if self._is_closing():
+            raise NotConnected("the socket broke while writing; the message did not leave")
         buffered = self._write_buffer_size()
         self._telemetry.counters.write_buffered_bytes = buffered
         if buffered > <Py_ssize_t>self._telemetry.counters.write_buffered_bytes_peak:

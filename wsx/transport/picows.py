@@ -279,9 +279,8 @@ class _Quiet:
     def __init__(self, underlying: Any) -> None:
         self.get_write_buffer_size = underlying.get_write_buffer_size
         self.get_extra_info = underlying.get_extra_info
-        self.write = self._swallow
 
-    def _swallow(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         """picows' own upgrade request: wsx has sent its own."""
 
     def close(self) -> None:
