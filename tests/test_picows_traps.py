@@ -470,7 +470,7 @@ def test_p16_the_kernel_watches_written_bytes_where_it_is_told_to(run):
         async with RawServer() as server:
             options = wsx.SocketOptions(user_timeout=1.5)
             client = await wsx.connect(server.url, socket_options=options, close_timeout=0.05)
-            sock = client._connection.transport.get_extra_info("socket")
+            sock = client._session.connection.transport.get_extra_info("socket")
             set_ms = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
             await client.close()
             return set_ms
@@ -520,7 +520,7 @@ def test_p18_a_descriptor_that_was_used_again_never_gets_a_frame(run):
         async with RawServer() as server:
             client = await wsx.connect(server.url)
             peer = await server.peer()
-            descriptor = client._connection.transport.get_extra_info("socket").fileno()
+            descriptor = client._session.connection.transport.get_extra_info("socket").fileno()
             peer.reset()
             await client.wait_closed()
             await until(lambda: is_free(descriptor))
@@ -632,7 +632,7 @@ def test_p22_an_address_that_does_not_answer_does_not_hold_up_the_other(run):
         async with RawServer(host=answering) as server:
             with full_listener((silent, server.port), first[0]):
                 client = await wsx.connect(f"ws://localhost:{server.port}/", connect_timeout=10, close_timeout=0.05)
-                host = client._connection.transport.get_extra_info("peername")[0]
+                host = client._session.connection.transport.get_extra_info("peername")[0]
                 await client.close()
                 return host == answering
 
