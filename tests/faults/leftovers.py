@@ -5,7 +5,6 @@ Not here: the faults (test_faults_*.py), the servers that cause them (faulty_ser
 
 import asyncio
 import gc
-import os
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -82,13 +81,13 @@ def _timers(loop):
 def _descriptors():
     found = {}
     foreign = SERVERS_INODES | _look_ups()
-    for name in os.listdir("/proc/self/fd"):
+    for link in Path("/proc/self/fd").iterdir():
         try:
-            status, target = os.stat(int(name)), os.readlink(f"/proc/self/fd/{name}")
+            inode, target = link.stat().st_ino, link.readlink()
         except OSError:  # the one that lists them, or closed meanwhile
             continue
-        if status.st_ino not in foreign:
-            found[int(name), status.st_ino] = f"descriptor {name}: {target}"
+        if inode not in foreign:
+            found[link.name, inode] = f"descriptor {link.name}: {target}"
     return found
 
 

@@ -5,9 +5,11 @@ import errno
 import os
 import resource
 import socket
+import ssl
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from faulty_server import FaultyServer, note
@@ -18,6 +20,9 @@ from raw_server import CLOSE, TEXT, frame
 
 import wsx
 from wsx.errors import ConnectionFailed
+from wsx.transport.tls import default_context
+
+NULL = Path(os.devnull)
 
 
 class SilentListener:
@@ -262,9 +267,9 @@ def descriptors(free):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with ExitStack() as stack:
         highest = max(int(name) for name in os.listdir("/proc/self/fd"))
-        spare = [stack.enter_context(open(os.devnull, "rb"))]
+        spare = [stack.enter_context(NULL.open("rb"))]
         while spare[-1].fileno() <= highest + free:
-            spare.append(stack.enter_context(open(os.devnull, "rb")))
+            spare.append(stack.enter_context(NULL.open("rb")))
         resource.setrlimit(resource.RLIMIT_NOFILE, (spare[-1].fileno() + 1, hard))
         for file in spare[:free]:
             file.close()
@@ -283,15 +288,16 @@ async def fails_with_few(free, url):
 
 def _few_descriptors():
     async def main():
+        default_context.cache_clear()
         with FaultyServer(echo) as server:
             await talk(server.url)
             secure = server.url.replace("ws:", "wss:")
-            for url in (server.url, secure):
+            for url, stage in ((server.url, "tcp"), (secure, "tls")):  # the roots are a file as well
                 error = await fails_with_few(0, url)
-                assert error.stage == "tcp" and "open files" in str(error)
+                assert error.stage == stage and "open files" in str(error)
+            assert default_context().cert_store_stats()["x509"] or ssl.get_default_verify_paths().cafile is None
             error = await fails_with_few(0, server.url.replace("127.0.0.1", "localhost"))
             assert error.stage == "dns"
-            await fails_with_few(1, secure)  # enough for the socket, not for reading the roots of TLS
             with descriptors(2):  # the server's, too
                 await talk(server.url)
 
