@@ -24,7 +24,7 @@ from wsx.events import OpeningTimes
 from wsx.transport._listener import Listener, PicowsWriter
 from wsx.transport.base import Opening, TransportOwner
 from wsx.transport.handshake import Response, ResponseReader, build_request, sec_websocket_accept
-from wsx.transport.resolver import resolve
+from wsx.transport.resolver import AddrInfo, resolve
 from wsx.transport.socket_options import apply_options
 from wsx.transport.tls import default_context, describe_failure
 
@@ -91,12 +91,8 @@ class _Progress:
 
 async def _connect(opening: Opening, progress: _Progress) -> Any:
     """A connected socket, over whichever address answers first."""
-    endpoint, source = opening.endpoint, opening.config.source_address
-    try:
-        remote = await resolve(endpoint.host, endpoint.port)
-        local = await resolve(*source, local=True) if isinstance(source, tuple) else None
-    except OSError as error:
-        raise ConnectionFailed(Stage.DNS, f"cannot resolve {endpoint.host!r}: {error.strerror or error}") from error
+    endpoint = opening.endpoint
+    remote, local = await _look_up(opening)
     progress.enter(Stage.TCP)
     try:
         sock = await start_connection(remote, local_addr_infos=local, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY)
@@ -107,6 +103,16 @@ async def _connect(opening: Opening, progress: _Progress) -> Any:
         raise ConnectionFailed(Stage.TCP, f"cannot connect to {endpoint.origin}: {_in_words(error)}") from error
     apply_options(sock, opening.config.socket_options)
     return sock
+
+
+async def _look_up(opening: Opening) -> tuple[list[AddrInfo], list[AddrInfo] | None]:
+    """The addresses to connect to, and those to connect from."""
+    endpoint, source = opening.endpoint, opening.config.source_address
+    try:
+        remote = await resolve(endpoint.host, endpoint.port)
+        return remote, await resolve(*source, local=True) if isinstance(source, tuple) else None
+    except OSError as error:
+        raise ConnectionFailed(Stage.DNS, f"cannot resolve {endpoint.host!r}: {error.strerror or error}") from error
 
 
 def _in_words(error: Exception) -> str:
