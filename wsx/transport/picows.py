@@ -18,12 +18,13 @@ from aiohappyeyeballs import start_connection
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from wsx._assembler import Assembler
+from wsx.endpoint import Endpoint
 from wsx.errors import ConnectionFailed, Stage
 from wsx.events import OpeningTimes
 from wsx.transport._listener import Listener, PicowsWriter
 from wsx.transport.base import Opening, TransportOwner
 from wsx.transport.handshake import Response, ResponseReader, build_request, sec_websocket_accept
-from wsx.transport.resolver import resolve
+from wsx.transport.resolver import AddrInfo, resolve
 from wsx.transport.socket_options import apply_options
 from wsx.transport.tls import default_context, describe_failure
 
@@ -48,9 +49,10 @@ async def dial(opening: Opening) -> "PicowsTransport":
 
 
 async def _open(opening: Opening, progress: "_Progress") -> "PicowsTransport":
+    tls = _tls_options(opening)  # before there is a socket to lose
     sock = await _connect(opening, progress)
-    progress.enter(Stage.TLS if opening.endpoint.secure else Stage.UPGRADE)
-    front = await _start_front(opening, sock, progress.stage)
+    progress.enter(_stage_after_tcp(opening.endpoint))
+    front = await _start_front(opening, sock, progress.stage, tls)
     try:
         progress.enter(Stage.UPGRADE)
         response = await front.upgrade()
@@ -89,40 +91,68 @@ class _Progress:
 
 async def _connect(opening: Opening, progress: _Progress) -> Any:
     """A connected socket, over whichever address answers first."""
-    endpoint, source = opening.endpoint, opening.config.source_address
-    try:
-        remote = await resolve(endpoint.host, endpoint.port)
-        local = await resolve(*source, local=True) if isinstance(source, tuple) else None
-    except OSError as error:
-        raise ConnectionFailed(Stage.DNS, f"cannot resolve {endpoint.host!r}: {error.strerror or error}") from error
+    endpoint = opening.endpoint
+    remote, local = await _look_up(opening)
     progress.enter(Stage.TCP)
     try:
         sock = await start_connection(remote, local_addr_infos=local, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY)
+    except ConnectionResetError as error:  # TCP was through: what refuses a connection says ECONNREFUSED
+        what = f"{endpoint.origin} reset the connection as soon as it was there"
+        raise ConnectionFailed(_stage_after_tcp(endpoint), what) from error
     except (OSError, RuntimeError) as error:
         raise ConnectionFailed(Stage.TCP, f"cannot connect to {endpoint.origin}: {_in_words(error)}") from error
     apply_options(sock, opening.config.socket_options)
     return sock
 
 
+async def _look_up(opening: Opening) -> tuple[list[AddrInfo], list[AddrInfo] | None]:
+    """The addresses to connect to, and those to connect from."""
+    endpoint, source = opening.endpoint, opening.config.source_address
+    try:
+        remote = await resolve(endpoint.host, endpoint.port)
+        return remote, await resolve(*source, local=True) if isinstance(source, tuple) else None
+    except OSError as error:
+        raise ConnectionFailed(Stage.DNS, f"cannot resolve {endpoint.host!r}: {error.strerror or error}") from error
+
+
 def _in_words(error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused; nothing listens on that port"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    number = getattr(error, "errno", None)  # the loop's own text says which call failed, not why
+    return os.strerror(number) if number else str(error) or type(error).__name__
 
 
-async def _start_front(opening: Opening, sock: Any, stage: Stage) -> "_Front":
-    """The socket under the loop, with TLS where the endpoint asks for it."""
+def _stage_after_tcp(endpoint: Endpoint) -> Stage:
+    return Stage.TLS if endpoint.secure else Stage.UPGRADE
+
+
+def _tls_options(opening: Opening) -> dict[str, Any]:
+    """What create_connection() needs for TLS; nothing where the endpoint does not ask for it."""
     endpoint, config = opening.endpoint, opening.config
+    if not endpoint.secure:
+        return {}
+    try:
+        context = config.ssl or default_context()
+    except OSError as error:
+        raise ConnectionFailed(Stage.TLS, f"cannot read the system's roots: {_in_words(error)}") from error
+    return {
+        "ssl": context,
+        "server_hostname": config.server_hostname or endpoint.host,
+        "ssl_handshake_timeout": config.connect_timeout + 1,  # a net under the deadline that dial() holds
+        "ssl_shutdown_timeout": config.close_timeout,
+    }
+
+
+async def _start_front(opening: Opening, sock: Any, stage: Stage, tls: dict[str, Any]) -> "_Front":
+    """The socket under the loop, with TLS where the endpoint asks for it."""
     front = _Front(opening)
-    tls: dict[str, Any] = {}
-    if endpoint.secure:
-        tls = {"ssl": config.ssl or default_context(), "server_hostname": config.server_hostname or endpoint.host}
-        tls["ssl_handshake_timeout"] = config.connect_timeout + 1  # a net under the deadline that dial() holds
-        tls["ssl_shutdown_timeout"] = config.close_timeout
     try:
         await aiofastnet.create_connection(asyncio.get_running_loop(), lambda: front, sock=sock, **tls)
     except (ssl.SSLError, OSError) as error:
         raise ConnectionFailed(stage, describe_failure(error)) from error
+    except ValueError:  # a server_hostname that TLS does not take: nobody owns the socket yet
+        sock.close()
+        raise
     return front
 
 

@@ -5,6 +5,7 @@ Not here: which address is tried first (aiohappyeyeballs, picows.py).
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import socket
 import threading
@@ -23,7 +24,11 @@ async def resolve(host: str, port: int, *, local: bool = False) -> list[AddrInfo
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[list[AddrInfo]] = loop.create_future()
     flags = socket.AI_PASSIVE if local else 0
-    threading.Thread(target=_look_up, args=(loop, answer, host, port, flags), daemon=True, name="wsx-dns").start()
+    thread = threading.Thread(target=_look_up, args=(loop, answer, host, port, flags), daemon=True, name="wsx-dns")
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, f"no thread for the look-up: {error}") from error
     return await answer
 
 

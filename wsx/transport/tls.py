@@ -3,14 +3,23 @@
 Not here: the handshake itself, which the event loop's transport does.
 """
 
+import contextlib
 import functools
 import ssl
 
 
 @functools.cache
 def default_context() -> ssl.SSLContext:
-    """Verified TLS 1.2+ with the system's roots; made once, because loading the roots takes milliseconds."""
+    """Verified TLS 1.2+ with the system's roots; made once, because loading the roots takes milliseconds.
+
+    Raises OSError where the file of the roots cannot be read.
+    """
     context = ssl.create_default_context()
+    roots = ssl.get_default_verify_paths().cafile
+    if roots is not None and not context.cert_store_stats()["x509"]:
+        # OpenSSL said nothing when it could not read them, and this context would be kept: for lack of descriptors, say.
+        with contextlib.suppress(ssl.SSLError):  # an empty file; the directory of roots may still hold some
+            context.load_verify_locations(roots)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context
