@@ -106,6 +106,8 @@ class Connection:
     def abort(self, error: WsxError) -> None:
         """End now, without a closing handshake: the peer is not there to take part in one."""
         if not self.end.done():
+            if not self.closing:
+                self._owner.on_closing()
             self._outcome = self._outcome or End(_ABNORMAL, "", error)
             self.transport.abort()
             self.on_disconnected()
