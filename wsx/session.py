@@ -72,6 +72,7 @@ class Session:
 
     epoch = 0
     subprotocol: str | None = None
+    host = ""  # of the newest attempt
     connection: Connection | None = None  # the one that user traffic goes over
     end: End | None = None  # of the last connection, while there is no other
     _plan: Plan | None = None  # the attempt that is waited for
@@ -138,7 +139,7 @@ class Session:
         if policy is False:
             return None
         handler = self.config.error_handler or ErrorHandler()
-        return Driver(self, policy if isinstance(policy, Backoff) else Backoff(), handler, lambda: self.name)
+        return Driver(self, policy if isinstance(policy, Backoff) else Backoff(), handler, lambda: self.host)
 
     # ---- opening ----------------------------------------------------------------------------------------------------
 
@@ -158,6 +159,7 @@ class Session:
     async def _open(self) -> list[Message]:
         """Open, restore and take into use one connection; what came for the user meanwhile."""
         endpoint = self._url if isinstance(self._url, Endpoint) else parse_url(self._url())
+        self.host = endpoint.host
         headers = self.config.resolve_headers()
         self.config.check_endpoint(endpoint, headers)
         connection = Connection(self.config, self.telemetry, self, self.inbox, self.epoch + 1)
