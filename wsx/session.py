@@ -369,12 +369,12 @@ class Session:
 
     def _recover(self, driver: Driver, end: End) -> None:
         """The connection is gone, the client is not: blind from the last message on, until the next."""
+        self.state = State.RECONNECTING
         cause = type(end.error).__name__ if end.error else f"closed with {end.code}"
         self.ledger.begin("", self._last_good_ns(), cause, epoch=self.epoch)
         self.inbox.sight = self._see
         by_hand, self._by_hand = self._by_hand, False
         if by_hand:
-            self.state = State.RECONNECTING
             driver.again()
         else:
             driver.lost(end)
