@@ -244,7 +244,7 @@ class Session:
         """Another connection now, by hand. Raises as `refuse` does where there is none to come."""
         if self._driver is None:
             raise RuntimeError("this client was made with reconnect=False")
-        if self.state is State.OPEN and self.connection is not None:
+        if self.connection is not None and not self._ending:
             self._by_hand = True
             self.connection.close(_NORMAL, "")
         elif self.state in (State.RECONNECTING, State.HALTED):
@@ -256,7 +256,7 @@ class Session:
     async def wait_open(self) -> None:
         """Wait until user traffic may flow. Raises where it never will without a person."""
         while self.state is not State.OPEN:
-            if self.state in (State.CLOSED, State.CLOSING, State.HALTED):
+            if self.state in (State.CLOSED, State.HALTED) or self._ending or self._driver is None:
                 raise self.refusal()
             await self._opened.wait()
 
