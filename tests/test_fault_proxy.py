@@ -12,10 +12,8 @@ import uvloop
 
 import wsx
 from wsx.errors import ConnectionFailed, ConnectionLost
-from wsx.testing import EchoServer
+from wsx.testing import EchoServer, FaultProxy, FaultScript, Step
 from wsx.testing.certificates import Authority
-from wsx.testing.fault_proxy import FaultProxy
-from wsx.testing.fault_script import FaultScript, Step
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 TICK = 0.001  # what uvloop's clock is read in

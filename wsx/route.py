@@ -66,6 +66,8 @@ class Route:
         """Raise what ended the connection, if anything did."""
         if self._error is not None:
             raise self._error
+        if self._connection.closing:
+            raise NotConnected("the connection began to close before it was restored; nothing was sent")
 
     def fail(self, error: Exception) -> None:
         """The connection has ended: whoever waits is told."""

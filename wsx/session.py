@@ -72,6 +72,7 @@ class Session:
 
     epoch = 0
     subprotocol: str | None = None
+    host = ""  # of the newest attempt
     connection: Connection | None = None  # the one that user traffic goes over
     end: End | None = None  # of the last connection, while there is no other
     _plan: Plan | None = None  # the attempt that is waited for
@@ -141,7 +142,7 @@ class Session:
             return None
         handler = self.config.error_handler or ErrorHandler()
         backoff = policy if isinstance(policy, Backoff) else Backoff()
-        return Driver(self, backoff, handler, lambda: self.name, self._surroundings)
+        return Driver(self, backoff, handler, lambda: self.host, self._surroundings)
 
     # ---- opening ----------------------------------------------------------------------------------------------------
 
@@ -161,6 +162,7 @@ class Session:
     async def _open(self) -> list[Message]:
         """Open, restore and take into use one connection; what came for the user meanwhile."""
         endpoint = self._url if isinstance(self._url, Endpoint) else parse_url(self._url())
+        self.host = endpoint.host
         headers = self.config.resolve_headers()
         self.config.check_endpoint(endpoint, headers)
         connection = Connection(self.config, self.telemetry, self, self.inbox, self.epoch + 1, self._clock)
@@ -245,7 +247,7 @@ class Session:
         """Another connection now, by hand. Raises as `refuse` does where there is none to come."""
         if self._driver is None:
             raise RuntimeError("this client was made with reconnect=False")
-        if self.state is State.OPEN and self.connection is not None:
+        if self.connection is not None and not self._ending:
             self._by_hand = True
             self.connection.close(_NORMAL, "")
         elif self.state in (State.RECONNECTING, State.HALTED):
@@ -257,7 +259,7 @@ class Session:
     async def wait_open(self) -> None:
         """Wait until user traffic may flow. Raises where it never will without a person."""
         while self.state is not State.OPEN:
-            if self.state in (State.CLOSED, State.CLOSING, State.HALTED):
+            if self.state in (State.CLOSED, State.HALTED) or self._ending or self._driver is None:
                 raise self.refusal()
             await self._opened.wait()
 
@@ -370,12 +372,12 @@ class Session:
 
     def _recover(self, driver: Driver, end: End) -> None:
         """The connection is gone, the client is not: blind from the last message on, until the next."""
+        self.state = State.RECONNECTING
         cause = type(end.error).__name__ if end.error else f"closed with {end.code}"
         self.ledger.begin("", self._last_good_ns(), cause, epoch=self.epoch)
         self.inbox.sight = self._see
         by_hand, self._by_hand = self._by_hand, False
         if by_hand:
-            self.state = State.RECONNECTING
             driver.again()
         else:
             driver.lost(end)

@@ -5,6 +5,8 @@ Public names only. TLS needs the extra: `pip install 'wsx[testing]'`.
 
 from wsx.testing.capture import Capture, load_capture
 from wsx.testing.echo import EchoServer
+from wsx.testing.fault_proxy import FaultProxy
+from wsx.testing.fault_script import FaultScript, Step
 from wsx.testing.in_memory import connect_in_memory
 from wsx.testing.market import Market
 from wsx.testing.market_listing import Instrument
@@ -18,6 +20,8 @@ __all__ = [
     "Capture",
     "Door",
     "EchoServer",
+    "FaultProxy",
+    "FaultScript",
     "Instrument",
     "LocalServer",
     "Market",
