@@ -29,6 +29,7 @@ __all__ = [
     "NothingLeftToWaitFor",
     "ReplayServer",
     "ServerEnd",
+    "Step",
     "SimulatedLoop",
     "connect_in_memory",
     "load_capture",
