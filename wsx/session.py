@@ -161,8 +161,7 @@ class Session:
 
     async def _open(self) -> list[Message]:
         """Open, restore and take into use one connection; what came for the user meanwhile."""
-        endpoint = self._url if isinstance(self._url, Endpoint) else parse_url(self._url())
-        self.host = endpoint.host
+        endpoint = self._endpoint()
         headers = self.config.resolve_headers()
         self.config.check_endpoint(endpoint, headers)
         connection = Connection(self.config, self.telemetry, self, self.inbox, self.epoch + 1, self._clock)
@@ -177,6 +176,12 @@ class Session:
             raise
         self._use(connection, endpoint)
         return held
+
+    def _endpoint(self) -> Endpoint:
+        """Where this attempt goes; a callable is asked each time."""
+        endpoint = self._url if isinstance(self._url, Endpoint) else parse_url(self._url())
+        self.host = endpoint.host
+        return endpoint
 
     async def _restore(self, connection: Connection) -> list[Message]:
         """Hooks in their order, then subscriptions, before user traffic. What does not answer them is held."""
