@@ -370,7 +370,7 @@ class TestOnEvent:
                     await anext(aiter(client))
                 return seen[1].error is caught.value, seen[1].code, str(caught.value.context)
 
-        assert run(main()) == (True, 1006, "connected 127.0.0.1, epoch 1")
+        assert run(main()) == (True, 1006, "connected to 127.0.0.1, epoch 1")
 
     @pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, GeneratorExit], ids=lambda e: e.__name__)
     def test_what_it_raises_hurts_nobody_else(self, run, error, caplog):

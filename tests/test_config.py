@@ -37,7 +37,7 @@ class TestDefaults:
         assert (config.ping_interval, config.ping_timeout) == (10, 5)
         assert (config.max_message_size, config.max_fragments, config.write_limit) == (16 * MIB, 131_072, MIB)
         assert (config.inbox_messages, config.inbox_bytes, config.inbox_policy) == (65536, 16 * MIB, "pause")
-        assert (config.reconnect, config.rate_limit, config.name, config.ssl) == (False, None, None, None)
+        assert (config.reconnect, config.rate_limit, config.name, config.ssl) == (True, None, None, None)
         assert (config.headers, config.subprotocols) == ((), ())
         assert config.socket_options == SocketOptions(nodelay=True, quickack=True, keepalive=True)
 
@@ -233,12 +233,13 @@ class TestPolicies:
         with pytest.raises(TypeError, match="error_handler must be a wsx.ErrorHandler, not str"):
             Config(error_handler="strict")
 
-    def test_a_rate_limit_is_a_token_bucket(self):
+    def test_a_rate_limit_is_a_token_bucket_a_limiter_or_the_name_of_a_profile(self):
         from wsx._ratelimit import TokenBucket
+        from wsx.rate_limiter import RateLimiter
 
-        bucket = TokenBucket(10, 5)
-        assert Config(rate_limit=bucket).rate_limit is bucket
-        with pytest.raises(TypeError, match="rate_limit must be of type TokenBucket, not int"):
+        for limit in (TokenBucket(10, 5), RateLimiter("deribit"), "deribit"):
+            assert Config(rate_limit=limit).rate_limit is limit
+        with pytest.raises(TypeError, match="rate_limit must be a TokenBucket, a RateLimiter or a profile's name, not"):
             Config(rate_limit=5)
 
 

@@ -32,6 +32,7 @@ from wsx.errors import (
     ReconnectExhausted,
     Recovery,
     RpcError,
+    SendTimeout,
     SlowConsumer,
     Stage,
     WrongThread,
@@ -54,6 +55,7 @@ EACH = [
     InvalidUtf8(),
     MessageTooBig(1025, 1024),
     AuthenticationFailed("13004 invalid_credentials"),
+    SendTimeout(0.5),
     RpcError(10028, "too_many_requests", {"wait": 1}, method="private/buy", request_id=42),
     NotConnected("cannot send on 'a': CLOSED"),
     ConnectionClosed(1001, "going away"),
@@ -82,6 +84,7 @@ TREE = {
     ConnectionClosed: (Category.APPLICATION, Recovery.PASS_THROUGH, ConnectionError),
     RateLimited: (Category.APPLICATION, Recovery.PASS_THROUGH, WsxError),
     RateLimitTimeout: (Category.APPLICATION, Recovery.PASS_THROUGH, TimeoutError),
+    SendTimeout: (Category.APPLICATION, Recovery.PASS_THROUGH, TimeoutError),
     Backpressure: (Category.APPLICATION, Recovery.PASS_THROUGH, WsxError),
     WrongThread: (Category.APPLICATION, Recovery.PASS_THROUGH, RuntimeError),
 }

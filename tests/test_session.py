@@ -8,7 +8,12 @@ import struct
 import pytest
 
 import wsx
-from wsx import errors, events
+from wsx import errors, events, telemetry
+from wsx.client import Connecting
+from wsx.clock import MonotonicClock
+from wsx.driver import Surroundings
+from wsx.testing import EchoServer
+from wsx.transport.picows import dial
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 QUICK = wsx.Backoff(initial=0.01, cap=0.05)
@@ -69,6 +74,10 @@ async def read_text(reader):
 async def stay(reader):
     while await reader.read(4096):
         pass
+
+
+def quiet_server():
+    return Server(lambda number, reader, writer: stay(reader))
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -313,3 +322,159 @@ def test_health_follows_the_connection(run):
                 assert again.reconnects == 1 and again.score < healthy.score and again.last_error
 
     run(main())
+
+
+# ---- what waits to be sent ------------------------------------------------------------------------------------------
+
+
+def test_a_message_that_waits_when_the_connection_is_cut_ends_at_once_and_is_never_sent(run):
+    received = []
+
+    async def serve(number, reader, writer):
+        if number == 1:
+            received.append(await read_text(reader))
+            await asyncio.sleep(0.05)
+            writer.transport.abort()
+        else:
+            received.append(await read_text(reader))
+            await stay(reader)
+
+    async def main():
+        bucket = wsx.TokenBucket(rate=0.01, burst=1)
+        async with Server(serve) as server, wsx.connect(server.url, reconnect=QUICK, rate_limit=bucket) as client:
+            await client.send("first")
+            with pytest.raises(errors.NotConnected, match="nothing was sent"):
+                await client.send("stale")  # 100 s for its token
+            await client.wait_open()
+            client._write_paid("second", None)
+            while len(received) < 2:
+                await asyncio.sleep(0.01)
+        return received
+
+    assert run(main()) == ["first", "second"]
+
+
+def test_a_message_has_a_deadline_of_its_own(run):
+    async def main():
+        bucket = wsx.TokenBucket(rate=0.01, burst=1)
+        async with quiet_server() as server, wsx.connect(server.url, rate_limit=bucket) as client:
+            await client.send("first", timeout=0.02)
+            with pytest.raises(errors.SendTimeout):
+                await client.send("second", timeout=0.02)
+            return client.telemetry.snapshot()["messages_sent"], bucket.waiters
+
+    assert run(main()) == (1, 0)
+
+
+def test_a_profile_counts_each_message_by_its_method(run):
+    async def main():
+        async with quiet_server() as server, wsx.connect(server.url, rate_limit="deribit") as client:
+            for _ in range(20):
+                client.send_nowait("order", method="private/buy")
+            with pytest.raises(errors.RateLimited) as refused:
+                client.send_nowait("order", method="private/buy")
+            await client.send("query", method="public/get_time")
+            used = client.health().rate_limit
+            return refused.value.retry_after, used["matching"], used["non_matching"], client.telemetry.snapshot()
+
+    retry_after, matching, others, counters = run(main())
+    assert 0 < retry_after <= 0.2 and matching > 0.9 and 0 < others < 0.05
+    assert (counters["messages_sent"], counters["sends_rate_limited"]) == (21, 1)
+
+
+def test_an_unknown_profile_is_told_before_anything_opens():
+    with pytest.raises(ValueError, match="unknown rate profile 'deribid'; there are deribit"):
+        wsx.connect("ws://127.0.0.1:1/", rate_limit="deribid")
+
+
+# ---- what an error knows --------------------------------------------------------------------------------------------
+
+
+def test_a_dead_peers_error_says_what_was_measured_and_what_came_before(run):
+    async def main():
+        seen = []
+        async with quiet_server() as server:
+            options = {"ping_interval": 0.05, "ping_timeout": 0.1, "reconnect": False, "on_event": seen.append}
+            async with wsx.connect(server.url, **options) as client:
+                await client.wait_closed()
+        return seen[-1].error
+
+    error = run(main())
+    assert isinstance(error, errors.HeartbeatTimeout)
+    assert any("last frame came" in phrase for phrase in error.context.evidence)
+    assert "Opened in epoch 1" in error.context.last_events[0]
+    assert "What was seen:" in wsx.explain(error) and "What came before:" in wsx.explain(error)
+
+
+# ---- the machine slept ----------------------------------------------------------------------------------------------
+
+
+class SleepyClock(MonotonicClock):
+    slept_ns = 0
+
+    def suspended_ns(self):
+        return self.slept_ns
+
+
+@pytest.mark.parametrize("reconnect", [QUICK, False])
+def test_a_machine_that_slept_takes_another_connection_at_once(run, reconnect):
+    async def main():
+        seen, clock = [], SleepyClock()
+        async with quiet_server() as server:
+            config = wsx.Config(reconnect=reconnect)
+            connecting = Connecting(dial, server.url, None, seen.append, config, Surroundings(clock=clock))
+            async with connecting as client:
+                clock.slept_ns += 3600 * 10**9
+                while not any(isinstance(event, events.Suspended) for event in seen):
+                    await asyncio.sleep(0.01)
+                await client.wait_open()
+                return [type(event).__name__ for event in seen], client.epoch
+
+    kinds, epoch = run(main())
+    if reconnect:
+        assert (kinds, epoch) == (["Opened", "Suspended", "Closed", "Reconnecting", "Opened"], 2)
+    else:
+        assert (kinds, epoch) == (["Opened", "Suspended"], 1)
+
+
+# ---- events by name -------------------------------------------------------------------------------------------------
+
+
+def test_openings_failures_and_pongs_are_told_by_name(run):
+    async def serve(number, reader, writer):
+        if number > 1:
+            await reader.readexactly(6)
+            writer.write(b"\x8a\x08" + bytes(8))
+            await stay(reader)
+
+    async def main():
+        told = []
+        telemetry.attach("connection", lambda name, fields: told.append((name, fields.get("attempt"))), "test")
+        try:
+            server = Server(serve, status=lambda number: 503 if number == 2 else 101)
+            async with server, wsx.connect(server.url, reconnect=QUICK) as client:
+                while client.epoch < 2:
+                    await asyncio.sleep(0.01)
+                await client.wait_open()
+        finally:
+            telemetry.detach("test")
+        return told
+
+    told = run(main())
+    assert [told[0], told[1][0]] == [("connection.opening", 1), "connection.opened"]
+    assert ("connection.opening", 2) in told and ("connection.failed", 1) in told
+
+
+def test_a_pong_is_told_by_name(run):
+    async def main():
+        rtts = []
+        telemetry.attach("heartbeat", lambda name, fields: rtts.append(fields["rtt_ns"]), "test")
+        try:
+            async with EchoServer() as server, wsx.connect(server.url) as client:
+                await client.ping()
+        finally:
+            telemetry.detach("test")
+        return rtts
+
+    (rtt_ns,) = run(main())
+    assert rtt_ns > 0

@@ -38,14 +38,14 @@ cdef class Lane:
         self._check_reader()
         return MessageIterator(self._inbox)
 
-    def send_nowait(self, data, *, text=None, Py_ssize_t cost=1):
+    def send_nowait(self, data, *, text=None, Py_ssize_t cost=1, str method not None=""):
         """Send a message now, or say why not: it never waits and never drops.
 
         data: str is sent as text, bytes-like as binary; `text=True` sends bytes (checked to be UTF-8) as text.
-        cost: tokens to take from the rate limit. Returns when the bytes are with the kernel or in the write buffer.
+        cost: tokens to take from the rate limit; where that is a profile, `method` says what to take. Returns when the bytes are with the kernel or in the write buffer.
         Raises RateLimited(retry_after), Backpressure(buffered), NotConnected, ConnectionClosed; TypeError, ValueError.
         """
-        self._write(data, text, cost, False)
+        self._write(data, text, cost, method)
 
     def _check_caller(self):
         """Raise where this is not the client's own thread and process."""
@@ -58,47 +58,55 @@ cdef class Lane:
             raise NotConnected("this process was forked after the client was made; the child opens its own client")
         return 0
 
-    cdef int _write(self, object data, object text, Py_ssize_t cost, bint paid) except -1:
-        """Check, admit and write one message. paid: its tokens were taken already."""
+    cdef int _write(self, object data, object text, Py_ssize_t cost, str method) except -1:
+        """Check, admit and write one message. method: None where its tokens were taken already."""
         cdef Py_buffer view
         cdef const char* payload
         cdef Py_ssize_t size
         self._check_thread()
         if isinstance(data, str):
             payload = PyUnicode_AsUTF8AndSize(data, &size)
-            return self._send(BINARY if text is False else TEXT, <const uint8_t*>payload, size, cost, paid)
+            return self._send(BINARY if text is False else TEXT, <const uint8_t*>payload, size, cost, method)
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             if text:
                 _check_utf8(<const uint8_t*>view.buf, view.len)
-            return self._send(TEXT if text else BINARY, <const uint8_t*>view.buf, view.len, cost, paid)
+            return self._send(TEXT if text else BINARY, <const uint8_t*>view.buf, view.len, cost, method)
         finally:
             PyBuffer_Release(&view)
 
-    cdef int _send(self, uint8_t opcode, const uint8_t* payload, Py_ssize_t size, Py_ssize_t cost, bint paid) except -1:
+    cdef int _send(self, uint8_t opcode, const uint8_t* payload, Py_ssize_t size, Py_ssize_t cost,
+                   str method) except -1:
         cdef FrameWriter writer = self._writer       # taken only now: an object's __buffer__ may have closed the client
         if writer is None:
             self._refuse()
             raise NotConnected("no connection is open; nothing was sent")
-        self._admit(writer, size, cost, paid)
+        self._admit(writer, size, cost, method)
         return writer.write_frame(opcode, True, payload, size)
 
-    cdef int _admit(self, FrameWriter writer, Py_ssize_t size, Py_ssize_t cost, bint paid) except -1:
+    cdef int _admit(self, FrameWriter writer, Py_ssize_t size, Py_ssize_t cost, str method) except -1:
         """Is there room in the write buffer, and are there tokens? Room first: a refusal takes no tokens."""
         cdef Py_ssize_t buffered = writer.buffered_bytes()
         if buffered and buffered + size > self._write_limit:
-            self._telemetry.counters.sends_backpressured += not paid
+            self._telemetry.counters.sends_backpressured += method is not None
             raise Backpressure(buffered)
-        if self._bucket is not None and not paid:
+        if method is None:
+            return 0
+        if self._bucket is not None:
             wait_ns = self._bucket.take_now(cost)
             if wait_ns:
-                self._telemetry.counters.sends_rate_limited += 1
-                raise RateLimited(wait_ns / 1e9)
+                self._refuse_for(wait_ns / 1e9)
+        elif self._limiter is not None and not self._limiter.try_acquire(method):
+            self._refuse_for(self._limiter.when(method))
         return 0
+
+    cdef int _refuse_for(self, double seconds) except -1:
+        self._telemetry.counters.sends_rate_limited += 1
+        raise RateLimited(seconds)
 
     def _write_paid(self, data, text):
         """`send_nowait` for a sender that has waited for its tokens."""
-        self._write(data, text, 0, True)
+        self._write(data, text, 0, None)
 
     def _refuse(self):
         """Raise why nothing can be sent now; the client knows."""
@@ -108,9 +116,13 @@ cdef class Lane:
         """Raise where messages are not there to be read; the client knows."""
         raise NotImplementedError
 
-    def _attach(self, Inbox inbox not None, TokenBucket bucket, Telemetry telemetry not None, Py_ssize_t write_limit):
-        """What a client keeps for its whole life."""
-        self._inbox, self._bucket, self._telemetry, self._write_limit = inbox, bucket, telemetry, write_limit
+    def _attach(self, Inbox inbox not None, limit, Telemetry telemetry not None, Py_ssize_t write_limit):
+        """What a client keeps for its whole life. limit: a TokenBucket, a RateLimiter or None."""
+        self._inbox, self._telemetry, self._write_limit = inbox, telemetry, write_limit
+        if isinstance(limit, TokenBucket):
+            self._bucket = limit
+        else:
+            self._limiter = limit
 
     def _open_lane(self, FrameWriter writer):
         """Let user traffic flow to this writer; None: to nobody."""

@@ -9,6 +9,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Never, TypeAlias
 
@@ -23,6 +24,7 @@ from wsx.endpoint import Endpoint, parse_url
 from wsx.errors import Backpressure
 from wsx.health import Health
 from wsx.ledger import Ledger
+from wsx.rate_limiter import RateLimiter
 from wsx.session import OnEvent, OnMessage, Session, State
 from wsx.transport.base import Dial
 from wsx.transport.picows import dial as dial_picows
@@ -92,24 +94,23 @@ class Client(Lane):
 
     # ---- what a user asks -------------------------------------------------------------------------------------------
 
-    async def send(self, data: Any, *, text: bool | None = None, cost: int = 1) -> None:
+    async def send(
+        self, data: Any, *, text: bool | None = None, cost: int = 1, method: str = "", timeout: float | None = None
+    ) -> None:
         """Send a message, waiting for rate-limit tokens and for room in the write buffer.
 
-        data: str is sent as text, bytes-like as binary; `text=True` sends bytes as text. cost: tokens.
-        Returns when the bytes are with the kernel or in the bounded write buffer. Raises NotConnected while not open
-        and ConnectionClosed afterwards, also where the connection ends while waiting: then nothing was sent.
+        data: str is sent as text, bytes-like as binary; `text=True` sends bytes as text. cost: tokens; where the rate
+        limit is a profile, `method` says what to take. timeout: seconds that it may wait.
+        Returns when the bytes are with the kernel or in the bounded write buffer. Raises NotConnected while not open,
+        ConnectionClosed afterwards, SendTimeout after `timeout`; also, at once, NotConnected where the connection ends
+        while the message waits: it is never sent over another. In all these cases nothing was sent.
         """
-        connection = self._require_open()
+        self._require_open()
         if not isinstance(data, str):
             memoryview(data)  # a wrong type is told before a token is taken
-        if self.config.rate_limit is not None:
-            await self.config.rate_limit.acquire(cost)
-        while self._session.connection is connection:
-            try:
-                return self._write_paid(data, text)
-            except Backpressure:
-                await self._session.wait_room()
-        self._refuse()
+        paid = self._session.outbox.try_pay(cost, method)
+        if not paid or not self._try_write(data, text):
+            await self._write_later(data, text, None if paid else (cost, method), timeout)
 
     async def recv(self) -> Message:
         """The next message. Raises ConnectionClosed at the end, or the error that ended the client."""
@@ -207,6 +208,24 @@ class Client(Lane):
         """Say why nothing can be sent (`Lane` calls this too)."""
         raise self._session.refusal()
 
+    def _try_write(self, data: Any, text: bool | None) -> bool:
+        """Write a message whose tokens are paid, unless there is no room for it."""
+        try:
+            self._write_paid(data, text)
+        except Backpressure:
+            return False
+        return True
+
+    async def _write_later(
+        self, data: Any, text: bool | None, unpaid: tuple[int, str] | None, timeout: float | None
+    ) -> None:
+        outbox = self._session.outbox
+        async with outbox.patience(timeout):
+            if unpaid is not None:
+                await outbox.pay(*unpaid)
+            while not self._try_write(data, text):
+                await outbox.wait_room()
+
     def _check_reader(self) -> None:
         if self._session.inbox.has_callback:
             raise RuntimeError("this client hands its messages to on_message; connect without it to read them")
@@ -243,6 +262,8 @@ class Connecting:
     ) -> None:
         for name, callback in (("on_message", on_message), ("on_event", on_event)):
             _check_callback(name, callback)
+        if isinstance(config.rate_limit, str):
+            config = replace(config, rate_limit=RateLimiter(config.rate_limit, clock=surroundings.clock))
         self._url = url if callable(url) else _checked(url, config)
         self._dial, self._config, self._surroundings = dial, config, surroundings
         self._callbacks = on_message, on_event

@@ -4,6 +4,7 @@ Code above the native layer takes a `Clock`, so that a simulation can bring its 
 Not here: wall-clock time, which only timestamps meant for people need; waiting, which is the loop's.
 """
 
+import sys
 import time
 from typing import Protocol
 
@@ -12,7 +13,10 @@ class Clock(Protocol):
     """What tells the time."""
 
     def now_ns(self) -> int:
-        """Nanoseconds since an arbitrary start; never less than before."""
+        """Nanoseconds since an arbitrary start; never less than before. It rests while the machine sleeps."""
+
+    def suspended_ns(self) -> int:
+        """Nanoseconds that the machine has slept since that start, as far as it can be known."""
 
 
 class MonotonicClock:
@@ -22,3 +26,11 @@ class MonotonicClock:
 
     def now_ns(self) -> int:
         return time.monotonic_ns()
+
+    def suspended_ns(self) -> int:
+        """Linux and macOS have a clock that goes on in sleep; elsewhere this is 0."""
+        if sys.platform == "linux":
+            return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
+        if sys.platform == "darwin":
+            return time.clock_gettime_ns(time.CLOCK_MONOTONIC) - time.monotonic_ns()
+        return 0

@@ -38,6 +38,23 @@ class ErrorJudge(Protocol):
         """The verdict on a close code."""
 
 
+class MethodLimiter(Protocol):
+    """What knows the cost of a method: rate_limiter.RateLimiter."""
+
+    @property
+    def utilisation(self) -> Mapping[str, float]:
+        """Bucket -> the part of its burst that is used up."""
+
+    def try_acquire(self, method: str, params: Any = None) -> bool:
+        """Take what it costs now, or nothing."""
+
+    async def acquire(self, method: str, params: Any = None, *, timeout: float | None = None) -> None:
+        """Take what it costs, waiting for it."""
+
+    def when(self, method: str, params: Any = None) -> float:
+        """Seconds until it would pass."""
+
+
 # ---- one check a kind of value: (field, value) -> the value to keep -------------------------------------------------
 
 _Check: TypeAlias = Callable[[str, Any], Any]
@@ -154,9 +171,9 @@ def _judge(name: str, value: Any) -> Any:
 
 
 def _rate_limit(name: str, value: Any) -> Any:
-    from wsx._ratelimit import TokenBucket  # only those who use one pay for the import
-
-    return _instance(TokenBucket)(name, value)
+    if not isinstance(value, str) and not callable(getattr(value, "try_acquire", None)):
+        raise _wrong_type(name, "a TokenBucket, a RateLimiter or a profile's name", value)
+    return value
 
 
 def _check_fields(settings: object, checks: Mapping[str, _Check]) -> None:
@@ -231,9 +248,10 @@ class Config:
     handshakes) and its result checked then. ssl: None for verified TLS with the system's roots. source_address: kept
     as a tuple of host and port. connect_timeout: one deadline over DNS, TCP, TLS and upgrade. ping_interval: None
     turns the heartbeat off. data_timeout: a connection that brings no message for so long is given up, PONGs or not. inbox_policy: "pause" stops reading while the inbox is full, for at most max_pause;
-    "disconnect" does not wait. health: from where on something counts against the client. reconnect: False, True or a `Backoff`. error_handler: changes to the
+    "disconnect" does not wait. health: from where on something counts against the client. reconnect: True, False or a `Backoff`. error_handler: changes to the
     tables that say what an error means. on_open: coroutine functions that prepare each new connection, in this order,
-    before user traffic flows; each is given a `Route`. name: the client's name in logs and errors.
+    before user traffic flows; each is given a `Route`. rate_limit: a
+    `TokenBucket`, a `RateLimiter` to share, or the name of a profile (rate_profile.py). name: the client's name in logs and errors.
     """
 
     headers: HeaderPairs | Callable[[], HeaderPairs] = field(default=(), repr=False)
@@ -255,10 +273,10 @@ class Config:
     inbox_policy: Literal["pause", "disconnect"] = "pause"
     max_pause: float = 5
     health: Thresholds = Thresholds()  # noqa: RUF009, frozen
-    reconnect: bool | Backoff = False
+    reconnect: bool | Backoff = True
     error_handler: "ErrorJudge | None" = None
     on_open: Iterable[Hook] = ()
-    rate_limit: "TokenBucket | None" = None
+    rate_limit: "TokenBucket | MethodLimiter | str | None" = None
     name: str | None = None
 
     def __post_init__(self) -> None:

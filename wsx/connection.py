@@ -16,6 +16,7 @@ from wsx.config import Config
 from wsx.data_watch import DataWatch
 from wsx.endpoint import Endpoint
 from wsx.errors import ConnectionLost, DataTimeout, InvalidUtf8, MessageTooBig, ProtocolError, WsxError
+from wsx.evidence import Measured, ask_socket, phrases
 from wsx.headers import CheckedHeaders
 from wsx.heartbeat import Heartbeat
 from wsx.transport.base import Dial, Opening, Transport
@@ -26,11 +27,15 @@ _NO_STATUS, _ABNORMAL = 1005, 1006  # RFC 6455 7.4.1: never on the wire
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a connection ended. code, reason: RFC 6455 7.1.5, 7.1.6. error: None where both sides agreed."""
+    """How a connection ended. code, reason: RFC 6455 7.1.5, 7.1.6. error: None where both sides agreed.
+
+    evidence: what was measured when it went wrong, in words.
+    """
 
     code: int
     reason: str = ""
     error: WsxError | None = None
+    evidence: tuple[str, ...] = ()
 
 
 class ConnectionOwner(Protocol):
@@ -44,6 +49,9 @@ class ConnectionOwner(Protocol):
 
     def on_loop_blocked(self, lag_ns: int) -> None:
         """The loop did not run for a while; the peer is not to blame."""
+
+    def on_pong(self, rtt_ns: int) -> None:
+        """The PONG to a PING came."""
 
     def on_stale(self, silent_ns: int) -> None:
         """No message came for `data_timeout`; the connection ends."""
@@ -72,6 +80,7 @@ class Connection:
     ) -> None:
         self._config = config
         self._owner = owner
+        self._telemetry, self._clock = telemetry, clock
         self._loop = asyncio.get_running_loop()
         self.end: asyncio.Future[End] = self._loop.create_future()
         self._data_watch = DataWatch(config.data_timeout, telemetry, self._loop, clock, self._on_stale)
@@ -100,7 +109,7 @@ class Connection:
     def fail(self, error: WsxError, code: int) -> None:
         """Fail the connection (RFC 6455 7.1.7): CLOSE with this code, then read and discard until the end."""
         if self._outcome is None and not self.end.done():
-            self._settle(End(_ABNORMAL, "", error))
+            self._settle(End(_ABNORMAL, "", error, self._evidence()))
             self._send_close(code, "")
 
     def abort(self, error: WsxError) -> None:
@@ -108,7 +117,7 @@ class Connection:
         if not self.end.done():
             if not self.closing:
                 self._owner.on_closing()
-            self._outcome = self._outcome or End(_ABNORMAL, "", error)
+            self._outcome = self._outcome or End(_ABNORMAL, "", error, self._evidence())
             self.transport.abort()
             self.on_disconnected()
 
@@ -162,7 +171,8 @@ class Connection:
             self._owner.on_closing()
         self.transport.close()
         how = "the socket was closed without a closing handshake"
-        end = self._outcome or End(_ABNORMAL, "", None if self._close_sent else ConnectionLost(how))
+        lost = End(_ABNORMAL) if self._close_sent else End(_ABNORMAL, "", ConnectionLost(how), self._evidence())
+        end = self._outcome or lost
         self.end.set_result(end)
         self._owner.on_ended(end)
         del self.transport, self.assembler, self.heartbeat  # they refer to this connection: nothing waits for the GC
@@ -205,6 +215,16 @@ class Connection:
         if not was_closing:
             self._owner.on_closing()
         self.transport.discard_input()
+
+    def _evidence(self) -> tuple[str, ...]:
+        """Who was slow, as far as this process and the kernel can tell."""
+        last_ns = self._telemetry.snapshot()["last_received_ns"]
+        measured = Measured(
+            lag_ns=self.heartbeat.lag_ns,
+            silent_ns=self._clock.now_ns() - last_ns if last_ns else 0,
+            socket=ask_socket(self.transport.get_extra_info("socket")),
+        )
+        return phrases(measured)
 
     def _stop_watching(self) -> None:
         self.heartbeat.stop()

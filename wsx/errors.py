@@ -19,6 +19,7 @@
     ├── ConnectionClosed          application     pass_through   ConnectionError
     ├── RateLimited               application     pass_through
     │   └── RateLimitTimeout      application     pass_through   TimeoutError
+    ├── SendTimeout               application     pass_through   TimeoutError
     ├── Backpressure              application     pass_through
     └── WrongThread               application     pass_through   RuntimeError
 
@@ -58,6 +59,7 @@ __all__ = [
     "ReconnectExhausted",
     "Recovery",
     "RpcError",
+    "SendTimeout",
     "SlowConsumer",
     "Stage",
     "Verdict",
@@ -421,6 +423,18 @@ class RateLimitTimeout(RateLimited, TimeoutError):
             f" there in {retry_after:g} s"
         )
         WsxError.__init__(self, text, context=context)
+
+
+class SendTimeout(WsxError, TimeoutError):
+    """A message waited for tokens or room until its deadline. timeout: seconds that was. Nothing was sent."""
+
+    def __init__(self, timeout: float, *, context: ErrorContext | None = None) -> None:
+        self.timeout = timeout
+        text = (
+            f"the message could not leave within its deadline of {timeout:g} s; nothing was sent; look at client.health()"
+            " for what is full, or give it longer"
+        )
+        super().__init__(text, context=context)
 
 
 class Backpressure(WsxError):

@@ -34,6 +34,7 @@ from wsx.errors import (
     ReconnectExhausted,
     Recovery,
     RpcError,
+    SendTimeout,
     SlowConsumer,
     Stage,
     WrongThread,
@@ -167,6 +168,14 @@ _CLASSES: dict[type[BaseException], _Words] = {
         "The token bucket did not hold enough tokens. Nothing was sent.",
         ("use await client.send(), which waits for them", "try again after error.retry_after seconds"),
         "It sent nothing, and took no token.",
+    ),
+    SendTimeout: _Words(
+        "The message waited for tokens or for room in the write buffer, and its deadline came first.",
+        (
+            "look at client.health(): with a full write buffer the peer does not read, with an empty bucket too much is sent",
+            "decide whether the message is still wanted, and send it again if so",
+        ),
+        "It sent nothing of this message, and keeps nothing of it.",
     ),
     Backpressure: _Words(
         "The peer takes data more slowly than this program sends it, and the write buffer is full.",

@@ -47,6 +47,7 @@ class Heartbeat:
         self._waiting: dict[bytes, asyncio.Future[float]] = {}  # pings by hand
         self._own: bytes | None = None  # the payload that the deadline is about
         self.seen_ns = self._clock.now_ns()  # when the peer was last known to be there
+        self.lag_ns = 0  # how late the loop ran at worst since the peer was last seen
         self._resting = True
 
     def start(self) -> None:
@@ -87,7 +88,8 @@ class Heartbeat:
             return
         rtt_ns = self._clock.now_ns() - sent_ns
         self._telemetry.record_rtt(rtt_ns)
-        self.seen_ns = sent_ns + rtt_ns
+        self.seen_ns, self.lag_ns = sent_ns + rtt_ns, 0
+        self._line._owner.on_pong(rtt_ns)
         waiter = self._waiting.get(payload)
         if waiter is not None and not waiter.done():
             waiter.set_result(rtt_ns / 1e9)
@@ -107,18 +109,25 @@ class Heartbeat:
         self._waiting.pop(payload, None)
 
     def _beat(self, late: float) -> None:
-        if late > _BLOCKED_SECONDS:
-            self._line._owner.on_loop_blocked(round(late * 1e9))
+        self._note_lag(late)
         self._own = self._send()
         self._plan(self._config.ping_timeout, self._judge)
 
     def _judge(self, late: float) -> None:
         """The deadline has passed. If this loop slept through it, the PONG may be there: look again."""
-        if late > _BLOCKED_SECONDS:
-            self._line._owner.on_loop_blocked(round(late * 1e9))
+        if self._note_lag(late):
             self._plan(self._config.ping_timeout, self._judge)
         else:
             self._plan(_LAST_LOOK_SECONDS, self._condemn)
+
+    def _note_lag(self, late: float) -> bool:
+        """Whether the loop was blocked; the user's code held it, and the peer is not to blame."""
+        lag_ns = round(late * 1e9)
+        self.lag_ns = max(self.lag_ns, lag_ns)
+        blocked = late > _BLOCKED_SECONDS
+        if blocked:
+            self._line._owner.on_loop_blocked(lag_ns)
+        return blocked
 
     def _condemn(self, late: float) -> None:
         """The socket was looked at once more after the deadline: a loop that runs timers before reading has read."""

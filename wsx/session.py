@@ -9,14 +9,15 @@ Not here: one connection's life (connection.py), when to try again (driver.py), 
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Never, TypeAlias
 
 from wsx._inbox import Inbox
 from wsx._message import Message
 from wsx._telemetry import Telemetry
 from wsx._writer import FrameWriter
+from wsx.announcer import Announcer
 from wsx.backoff import Backoff
 from wsx.clock import MonotonicClock
 from wsx.config import Config
@@ -24,7 +25,7 @@ from wsx.connection import Connection, End, open_connection
 from wsx.driver import REAL, Driver, Surroundings
 from wsx.endpoint import Endpoint, parse_url
 from wsx.error_handler import ErrorHandler
-from wsx.errors import ConnectionClosed, ErrorContext, NotConnected, SlowConsumer, WsxError
+from wsx.errors import ConnectionClosed, ConnectionLost, ErrorContext, NotConnected, SlowConsumer, WsxError
 from wsx.events import (
     CallbackFailed,
     Closed,
@@ -38,13 +39,16 @@ from wsx.events import (
     ReadingResumed,
     Reconnecting,
     StaleData,
+    Suspended,
 )
 from wsx.events import SlowConsumer as SlowConsumerEvent
 from wsx.explanation import describe
 from wsx.health import Health, HealthInputs, assess
 from wsx.ledger import Ledger
+from wsx.outbox import Outbox
 from wsx.reconnection import GiveUp, Plan
 from wsx.route import Route
+from wsx.suspend_watch import SuspendWatch
 from wsx.transport.base import Dial
 
 _log = logging.getLogger("wsx")
@@ -89,19 +93,19 @@ class Session:
     ) -> None:  # fmt: skip
         self.config, self._url, self._dial, self._use_writer = config, url, dial, use_writer
         self.name = config.name or (url.host if isinstance(url, Endpoint) else "wsx")
-        self._surroundings, self._clock = surroundings, surroundings.clock
+        self._surroundings, self._clock, self._loop = surroundings, surroundings.clock, asyncio.get_running_loop()
         native = isinstance(self._clock, MonotonicClock)  # what compiled code reads by itself
         self.telemetry, self.ledger = Telemetry(None if native else self._clock), Ledger()
         self.subscriptions: dict[Any, bool | None] = {}  # message -> `text`, in order
-        on_message, self._on_event = callbacks
+        on_message, on_event = callbacks
+        self._announcer = Announcer(on_event, self.telemetry, self._clock)
         limits = {"max_messages": config.inbox_messages, "max_bytes": config.inbox_bytes}
         self.inbox = Inbox(self, self.telemetry, callback=on_message, **limits)
         self.state = State.CONNECTING
-        self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = self._loop.create_future()
-        self._opened = asyncio.Event()
-        self._room = asyncio.Event()
-        self._driver = self._make_driver()
+        self._opened, self._driver = asyncio.Event(), self._make_driver()
+        self.outbox = Outbox(config.rate_limit, self._refuse)
+        self._suspend_watch = SuspendWatch(self._loop, self._clock, self._on_suspended)
 
     @property
     def state(self) -> State:
@@ -114,19 +118,26 @@ class Session:
 
     def health(self) -> Health:
         """How the client is now."""
-        counters, bucket, connection = self.telemetry.snapshot(), self.config.rate_limit, self.connection
+        counters, connection = self.telemetry.snapshot(), self.connection
         beats = connection is not None and self.config.ping_interval is not None
         measured = HealthInputs(
             state=self.state,
             since_ns=self.since_ns,
             heartbeat_ns=connection.heartbeat.seen_ns if connection and beats else None,
             rtt_ns=counters["last_rtt_ns"] or None,
-            rate_limit={} if bucket is None else {"rate_limit": bucket.utilisation},
+            rate_limit=self._utilisation(),
             queues=self._queues(),
             reconnects=max(0, counters["connections_opened"] - 1),
             last_error=None if self._last_error is None else describe(self._last_error),
         )
         return assess(measured, self.config.health, self._clock.now_ns())
+
+    def _utilisation(self) -> Mapping[str, float]:
+        limit = self.config.rate_limit
+        if limit is None or isinstance(limit, str):
+            return {}
+        used = limit.utilisation
+        return {"rate_limit": used} if isinstance(used, float) else used
 
     def _queues(self) -> dict[str, tuple[int, int]]:
         buffered = self.connection.transport.writer.buffered if self.connection is not None else 0
@@ -162,6 +173,7 @@ class Session:
     async def _open(self) -> list[Message]:
         """Open, restore and take into use one connection; what came for the user meanwhile."""
         endpoint = self._endpoint()
+        self._emit("connection.opening", endpoint=endpoint.display, attempt=self._attempt)
         headers = self.config.resolve_headers()
         self.config.check_endpoint(endpoint, headers)
         connection = Connection(self.config, self.telemetry, self, self.inbox, self.epoch + 1, self._clock)
@@ -170,12 +182,16 @@ class Session:
             self.epoch += 1
             held = await self._restore(connection)
         except WsxError as error:
-            attempt = self._plan.attempt if self._plan else 1
-            error.context = ErrorContext("opening", endpoint.display, attempt, self.epoch)
-            self.telemetry.add(f"errors_{error.category}")
+            self._note_failure(error, endpoint)
             raise
         self._use(connection, endpoint)
         return held
+
+    def _note_failure(self, error: WsxError, endpoint: Endpoint) -> None:
+        """An attempt failed, and its error goes on to whoever made it."""
+        error.context = self._context("opening", endpoint.display)
+        self.telemetry.add(f"errors_{error.category}")
+        self._emit("connection.failed", endpoint=endpoint.display, attempt=self._attempt, error=error)
 
     def _endpoint(self) -> Endpoint:
         """Where this attempt goes; a callable is asked each time."""
@@ -204,8 +220,8 @@ class Session:
         for hook in self.config.on_open:
             await hook(route)
         for message, text in list(self.subscriptions.items()):
-            if self.config.rate_limit is not None:
-                await self.config.rate_limit.acquire()
+            if not self.outbox.try_pay(1, ""):
+                await self.outbox.pay(1, "")
             route.send(message, text=text)
         route.check()
 
@@ -222,7 +238,8 @@ class Session:
         if self._driver is not None:
             self._driver.opened()
         self._opened.set()
-        self._emit(Opened, endpoint=endpoint.display, timings=timings)
+        self._suspend_watch.start()
+        self._tell(Opened, endpoint=endpoint.display, timings=timings)
 
     def _deliver(self, held: list[Message]) -> None:
         """Let messages flow, also those that came early."""
@@ -268,11 +285,6 @@ class Session:
                 raise self.refusal()
             await self._opened.wait()
 
-    async def wait_room(self) -> None:
-        """Wait until the write buffer is empty, or the connection has ended."""
-        self._room.clear()
-        await self._room.wait()
-
     def refusal(self) -> WsxError:
         """Why nothing can be sent now; nothing was."""
         if self.state is State.CLOSED:
@@ -298,7 +310,8 @@ class Session:
             self.state = State.CLOSING
             self._use_writer(None)
             self._opened.clear()
-            self._room.set()
+            self._suspend_watch.stop()
+            self.outbox.end()
 
     def on_ended(self, end: End) -> None:
         if self._route is not None:
@@ -306,23 +319,26 @@ class Session:
             return
         self.connection, self.end = None, end
         if end.error is not None:
-            end.error.context = end.error.context or ErrorContext("connected", self.name, epoch=self.epoch)
+            end.error.context = end.error.context or self._context("connected to", self.name, end.evidence)
             self.telemetry.add(f"errors_{end.error.category}")
             self._last_error = end.error
-        self._emit(Closed, code=end.code, reason=end.reason, error=end.error)
+        self._tell(Closed, code=end.code, reason=end.reason, error=end.error)
         if self._driver is None or self._ending:
             self._finish(self._reading_error(end))
         else:
             self._recover(self._driver, end)
 
     def on_loop_blocked(self, lag_ns: int) -> None:
-        self._emit(LoopBlocked, lag_ns=lag_ns)
+        self._tell(LoopBlocked, lag_ns=lag_ns)
+
+    def on_pong(self, rtt_ns: int) -> None:
+        self._emit("heartbeat.pong", epoch=self.epoch, rtt_ns=rtt_ns)
 
     def on_stale(self, silent_ns: int) -> None:
-        self._emit(StaleData, stream="", silent_ns=silent_ns)
+        self._tell(StaleData, stream="", silent_ns=silent_ns)
 
     def on_writable(self) -> None:
-        self._room.set()
+        self.outbox.on_room()
 
     # ---- DriverOwner ------------------------------------------------------------------------------------------------
 
@@ -330,7 +346,7 @@ class Session:
         self.state, self._plan = State.RECONNECTING, plan
         self.telemetry.add("reconnect_attempts")
         self._last_error = error or self._last_error
-        self._emit(Reconnecting, attempt=plan.attempt, delay_seconds=plan.delay_seconds, error=error)
+        self._tell(Reconnecting, attempt=plan.attempt, delay_seconds=plan.delay_seconds, error=error)
 
     def on_give_up(self, decision: GiveUp) -> None:
         self._plan = None
@@ -341,7 +357,7 @@ class Session:
         self.inbox.interrupt(decision.error)
         self._opened.set()  # whoever waits looks at the state
         self._opened.clear()
-        self._emit(Halted, error=decision.error)
+        self._tell(Halted, error=decision.error)
 
     # ---- InboxOwner -------------------------------------------------------------------------------------------------
 
@@ -356,7 +372,7 @@ class Session:
         self.telemetry.add("inbox_pauses")
         self.connection.pause_reading()
         self._pause_timer = self._loop.call_later(self.config.max_pause, self._too_slow)
-        self._emit(ReadingPaused, inbox_messages=len(self.inbox), inbox_bytes=self.inbox.waiting_bytes)
+        self._tell(ReadingPaused, inbox_messages=len(self.inbox), inbox_bytes=self.inbox.waiting_bytes)
 
     def on_inbox_drained(self) -> None:
         """There is room again."""
@@ -364,14 +380,14 @@ class Session:
             return
         paused_ns = self._clock.now_ns() - self._paused_ns
         self._stop_pause()
-        self._emit(ReadingResumed, paused_ns=paused_ns)
+        self._tell(ReadingResumed, paused_ns=paused_ns)
         self.connection.resume_reading()
 
     def on_callback_error(self, error: BaseException, message: Message) -> None:
         """The user's callback raised: said, counted, and the connection stays up."""
         self.telemetry.add("errors_application")
         _log.error("on_message of %r raised; the connection stays up", self.name, exc_info=error)
-        self._emit(CallbackFailed, error=error, message_opcode=message.opcode)
+        self._tell(CallbackFailed, error=error, message_opcode=message.opcode)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
@@ -390,7 +406,7 @@ class Session:
     def _see(self, message: Message) -> Gap:
         """The first message after blindness: it carries the gap, and the event is said before it is delivered."""
         gap = self.ledger.end("", message.received_ns)
-        self._emit(GapEvent, gap=gap)
+        self._tell(GapEvent, gap=gap)
         return gap
 
     def _last_good_ns(self) -> int:
@@ -413,7 +429,7 @@ class Session:
         messages, size = len(self.inbox), self.inbox.waiting_bytes
         paused_ns = self._clock.now_ns() - self._paused_ns if self._paused_ns is not None else 0
         self._stop_pause()
-        self._emit(SlowConsumerEvent, inbox_messages=messages, inbox_bytes=size, paused_ns=paused_ns)
+        self._tell(SlowConsumerEvent, inbox_messages=messages, inbox_bytes=size, paused_ns=paused_ns)
         if self.connection is not None:
             self.connection.fail(SlowConsumer(messages, size, paused_ns / 1e9), _POLICY_VIOLATION)
 
@@ -423,15 +439,27 @@ class Session:
             self._pause_timer.cancel()
             self._pause_timer = None
 
-    def _emit(self, kind: type[Event], **fields: Any) -> None:
-        """Tell the user; a handler that raises hurts nobody else."""
-        if self._on_event is None:
-            return
-        event = kind(at_ns=self._clock.now_ns(), epoch=self.epoch, **fields)
-        try:
-            self._on_event(event)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException:
-            self.telemetry.add("errors_application")
-            _log.exception("on_event of %r raised on %s", self.name, kind.__name__)
+    def _on_suspended(self, suspended_ns: int) -> None:
+        """The machine slept: whatever the socket says, the peer has long gone on."""
+        self._tell(Suspended, suspended_ns=suspended_ns)
+        if self._driver is not None and self.connection is not None:
+            self.connection.abort(ConnectionLost(f"the machine slept for {suspended_ns / 1e9:.1f} s"))
+
+    def _context(self, doing: str, endpoint: str, evidence: tuple[str, ...] = ()) -> ErrorContext:
+        """What an error should know of this moment."""
+        attempt = self._attempt if doing == "opening" else None
+        events = self._announcer.last_events()
+        return ErrorContext(doing, endpoint, attempt, self.epoch, len(self.outbox) or None, evidence, events)
+
+    @property
+    def _attempt(self) -> int:
+        return self._plan.attempt if self._plan else 1
+
+    def _refuse(self) -> Never:
+        raise self.refusal()
+
+    def _tell(self, kind: type[Event], **fields: Any) -> None:
+        self._announcer.tell(kind, self.name, self.epoch, **fields)
+
+    def _emit(self, name: str, **fields: Any) -> None:
+        self._announcer.emit(name, self.name, **fields)

@@ -34,6 +34,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, seed: int | str = 0) -> None:
         self._time = _SimulatedTime()
+        self._suspended_ns = 0
         super().__init__(self._time)
         self.random = random.Random(seed)
         self.surroundings = Surroundings(self, self.random.random, HostBudget())
@@ -45,6 +46,14 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def now_ns(self) -> int:
         """The same in nanoseconds (`Clock`)."""
         return self._time.now_ns
+
+    def suspended_ns(self) -> int:
+        """How long the machine has slept (`Clock`)."""
+        return self._suspended_ns
+
+    def suspend(self, seconds: float) -> None:
+        """Let the machine sleep: timers do not notice, other clocks have gone on."""
+        self._suspended_ns += round(seconds * _NS)
 
     def pending_timers(self) -> list[asyncio.TimerHandle]:
         """The timers that are set and not cancelled: at the end of a test there should be none."""
