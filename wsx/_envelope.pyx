@@ -16,11 +16,15 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcmp, memset
 
 cdef extern from "_json.h" nogil:
-    const uint8_t* after_nested "wsx_after_nested"(const uint8_t* at, const uint8_t* end)
+    const uint8_t* after_nested "wsx_after_nested"(const uint8_t* at, const uint8_t* end, int wide)
+    int is_wide "wsx_is_wide"()
     const uint8_t* closing_quote "wsx_closing_quote"(const uint8_t* at, const uint8_t* end, int* escapes)
 
 cdef enum:
     MOST_DIGITS = 18                     # of an id: fits in 63 bits
+
+
+cdef int _wide = is_wide()               # what this processor has, asked once
 
 
 cdef struct Cursor:
@@ -68,7 +72,7 @@ cdef bint _value(Cursor* cursor, Span* span) noexcept nogil:
     cdef uint8_t first = _peek(cursor)
     span.start = cursor.at
     if first == c'{' or first == c'[':
-        cursor.at = after_nested(cursor.at, cursor.end)
+        cursor.at = after_nested(cursor.at, cursor.end, _wide)
     elif first == c'"':
         cursor.at = closing_quote(cursor.at + 1, cursor.end, &escapes)
         cursor.at += cursor.at != NULL
@@ -232,6 +236,13 @@ cdef class Envelope:
 
     def __repr__(self):
         return f"<Envelope id={self.id!r} method={self.method!r} channel={self.channel!r}>"
+
+
+def use_wide_instructions(bint wide):
+    """Whether to use what this processor has beyond the common ones, as it does by itself; False where it has not."""
+    global _wide
+    _wide = wide and is_wide()
+    return bool(_wide)
 
 
 def scan(bytes data not None):

@@ -18,6 +18,9 @@
 #if defined(__SSE2__) || defined(_M_X64)
 #include <emmintrin.h>
 #define WSX_JSON_SSE2 1
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
 #elif defined(__ARM_NEON) && defined(__aarch64__)
 #include <arm_neon.h>
 #define WSX_JSON_NEON 1
@@ -114,43 +117,76 @@ static inline uint64_t wsx_escaped(uint64_t backslashes, unsigned *carry)
     return escaped;
 }
 
-/* Where the object or array that begins at `at` has its last bracket, plus one; NULL where it has none before `end`. */
-static inline const uint8_t *wsx_after_nested(const uint8_t *at, const uint8_t *end)
+/* Bit i: the XOR of bits 0 to i. */
+static inline uint64_t wsx_prefix_xor(uint64_t word)
 {
-    uint8_t rest[WSX_BLOCK];
-    uint64_t in_string = 0; /* all ones where the block before ended inside a string */
-    unsigned carry = 0;
-    int64_t depth = 0;
-    for (; at < end; at += WSX_BLOCK) {
-        const uint8_t *block = at;
-        wsx_marks marks;
-        if (end - at < WSX_BLOCK) {
-            memset(rest, 0, sizeof(rest));
-            memcpy(rest, at, (size_t)(end - at));
-            block = rest;
-        }
-        wsx_mark(block, &marks);
-        if (marks.backslashes | carry)
-            marks.quotes &= ~wsx_escaped(marks.backslashes, &carry);
-        uint64_t inside = marks.quotes;
-        for (int shift = 1; shift < WSX_BLOCK; shift *= 2)
-            inside ^= inside << shift;
-        inside ^= in_string;
-        in_string = (uint64_t)((int64_t)inside >> 63);
-        uint64_t opens = marks.opens & ~inside, closes = marks.closes & ~inside;
-        int closing = wsx_count_bits(closes);
-        if (depth <= closing) {
-            int64_t closed = 0;
-            for (uint64_t left = closes; left; left &= left - 1) {
-                uint64_t lowest = left & (0 - left);
-                closed++;
-                if (depth + wsx_count_bits(opens & (lowest - 1)) == closed)
-                    return at + wsx_lowest_bit(left) + 1;
-            }
-        }
-        depth += wsx_count_bits(opens) - closing;
-    }
-    return NULL;
+    for (int shift = 1; shift < WSX_BLOCK; shift *= 2)
+        word ^= word << shift;
+    return word;
+}
+
+#define WSX_NESTED wsx_after_nested_anywhere
+#define WSX_TARGET
+#define WSX_MARK wsx_mark
+#define WSX_COUNT wsx_count_bits
+#define WSX_PREFIX_XOR wsx_prefix_xor
+#include "_json_nested.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+
+#define WSX_WIDE __attribute__((target("avx2,popcnt,pclmul,bmi")))
+
+WSX_WIDE static inline void wsx_mark_wide(const uint8_t *block, wsx_marks *marks)
+{
+    const __m256i quote = _mm256_set1_epi8('"'), backslash = _mm256_set1_epi8('\\'), fold = _mm256_set1_epi8(0x20);
+    const __m256i open = _mm256_set1_epi8('{'), close = _mm256_set1_epi8('}');
+    __m256i low = _mm256_loadu_si256((const __m256i *)block), high = _mm256_loadu_si256((const __m256i *)(block + 32));
+    __m256i low_folded = _mm256_or_si256(low, fold), high_folded = _mm256_or_si256(high, fold);
+#define WSX_SET(low, high, byte)                                                                                       \
+    ((uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(low, byte)) |                                          \
+     (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, byte)) << 32)
+    marks->quotes = WSX_SET(low, high, quote);
+    marks->backslashes = WSX_SET(low, high, backslash);
+    marks->opens = WSX_SET(low_folded, high_folded, open);
+    marks->closes = WSX_SET(low_folded, high_folded, close);
+#undef WSX_SET
+}
+
+WSX_WIDE static inline uint64_t wsx_prefix_xor_wide(uint64_t word)
+{
+    __m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)word), _mm_set1_epi8((char)0xFF), 0);
+    return (uint64_t)_mm_cvtsi128_si64(product);
+}
+
+#define WSX_NESTED wsx_after_nested_wide
+#define WSX_TARGET WSX_WIDE
+#define WSX_MARK wsx_mark_wide
+#define WSX_COUNT (int)__builtin_popcountll
+#define WSX_PREFIX_XOR wsx_prefix_xor_wide
+#include "_json_nested.h"
+
+static inline int wsx_is_wide(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("pclmul") &&
+           __builtin_cpu_supports("bmi");
+}
+
+#else
+
+#define wsx_after_nested_wide wsx_after_nested_anywhere
+
+static inline int wsx_is_wide(void)
+{
+    return 0;
+}
+
+#endif
+
+/* Where the object or array that begins at `at` has its last bracket, plus one; NULL where it has none before `end`.
+ * wide: what wsx_is_wide said. */
+static inline const uint8_t *wsx_after_nested(const uint8_t *at, const uint8_t *end, int wide)
+{
+    return wide ? wsx_after_nested_wide(at, end) : wsx_after_nested_anywhere(at, end);
 }
 
 /* The closing quote of the string whose contents begin at `at`; NULL where there is none before `end`.

@@ -38,22 +38,22 @@ cdef object _parse_exactly(bytes data):
         raise ValueError("JSON that holds a number of 19 digits or more is nested too deep to be parsed exactly") from None
 
 
-def decode_into(bytes data not None, type not None):
+def decode_into(bytes data not None, into not None):
     """A JSON text as an object of this type, by msgspec.
 
     Raises ImportError where the extra `msgspec` is not installed; ValueError (msgspec's) where the text does not fit.
     """
-    return _decoder(type)(data)
+    return _decoder(into)(data)
 
 
-def convert_into(value, type not None):
+def convert_into(value, into not None):
     """A parsed value as an object of this type, by msgspec. Raises as `decode_into`."""
-    return _msgspec().convert(value, type)
+    return _msgspec().convert(value, into)
 
 
 @lru_cache(256)
-def _decoder(type):
-    return _msgspec().json.Decoder(type).decode
+def _decoder(into):
+    return _msgspec().json.Decoder(into).decode
 
 
 def _msgspec():

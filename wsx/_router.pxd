@@ -35,7 +35,7 @@ cdef class Router(Tap):
     cdef public object reader            # message -> is it an answer? for another format; None: nobody asks
     cdef public object answers           # take_answer(...), or None: nobody waits for any
     cdef public object listener          # on_malformed(message, what), or None
-    cdef list _rules                     # (method, type, payload) as bytes
+    cdef list _rules                     # (method, params.type, payload) as bytes
     cdef set _quiet_ids                  # of the requests that rules send: their answers interest nobody
     cdef tuple _longest_first            # of (prefix, handlers)
     cdef bint deliver(self, Message message, const Span* channel, const Span* method) except -1
@@ -43,6 +43,7 @@ cdef class Router(Tap):
     cdef bint _answer(self, Message message, const Fields* fields) except -1
     cdef bint _give_answer(self, object request_id, object value, int kind, Message message) except -1
     cdef bint _apply_rules(self, const Fields* fields) except -1
+    cdef PyObject* _callbacks(self, const Span* channel, const Span* method) noexcept
     cdef PyObject* _by_prefix(self, const Span* channel) noexcept
     cdef bint _custom(self, Message message) except -1
     cdef bint _parsed(self, Message message, int said) except -1

@@ -142,8 +142,8 @@ cdef class Router(Tap):
     def _sort_prefixes(self):
         self._longest_first = tuple(sorted(self.prefixes.handlers.items(), key=lambda item: -len(item[0])))
 
-    def add_rule(self, bytes method not None, bytes type not None, bytes payload not None):
-        """Write `payload` as a text message whenever this method comes with this `params.type`.
+    def add_rule(self, bytes method not None, bytes kind not None, bytes payload not None):
+        """Write `payload` as a text message whenever this method comes with `params.type` of this kind.
 
         Where it is a request, the answer to its id interests nobody.
         """
@@ -151,7 +151,7 @@ cdef class Router(Tap):
         scan_envelope(<const uint8_t*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), &fields)
         if fields.id_kind in (NUMBER_ID, TEXT_ID):
             self._quiet_ids.add(_id_of(&fields))
-        self._rules = [rule for rule in self._rules if rule[:2] != (method, type)] + [(method, type, payload)]
+        self._rules = [rule for rule in self._rules if rule[:2] != (method, kind)] + [(method, kind, payload)]
 
     cdef bint take(self, Message message) except -1:
         cdef Fields fields
@@ -174,15 +174,10 @@ cdef class Router(Tap):
 
     cdef bint deliver(self, Message message, const Span* channel, const Span* method) except -1:
         """Give the message to the callbacks of its channel or method; either may be NULL, or have no start."""
-        cdef PyObject* found = NULL
+        cdef PyObject* found
         if not self.inbox.is_flowing():
             return False
-        if channel != NULL and channel.start != NULL:
-            found = self.channels.find(channel)
-            if found == NULL:
-                found = self._by_prefix(channel)
-        if found == NULL and method != NULL and method.start != NULL:
-            found = self.methods.find(method)
+        found = self._callbacks(channel, method)
         if found == NULL and self.unrouted is None:
             return False
         self.inbox.see(message)
@@ -190,6 +185,17 @@ cdef class Router(Tap):
         for handler in <tuple>handlers:
             self.inbox.call(handler, message)
         return True
+
+    cdef PyObject* _callbacks(self, const Span* channel, const Span* method) noexcept:
+        """Those of the most specific key that has any: a tuple, borrowed, or NULL."""
+        cdef PyObject* found = NULL
+        if channel != NULL and channel.start != NULL:
+            found = self.channels.find(channel)
+            if found == NULL:
+                found = self._by_prefix(channel)
+        if found == NULL and method != NULL and method.start != NULL:
+            found = self.methods.find(method)
+        return found
 
     cdef PyObject* _by_prefix(self, const Span* channel) noexcept:
         cdef bytes prefix
@@ -202,11 +208,11 @@ cdef class Router(Tap):
 
     cdef bint _apply_rules(self, const Fields* fields) except -1:
         """Write the frame of the rule that fits, if any does. A connection that is ending is not written to."""
-        cdef bytes method, type, payload
+        cdef bytes method, kind, payload
         for rule in self._rules:
-            method, type, payload = <tuple>rule
+            method, kind, payload = <tuple>rule
             if (equals(&fields.method, <const uint8_t*>PyBytes_AS_STRING(method), PyBytes_GET_SIZE(method))
-                    and equals(&fields.type, <const uint8_t*>PyBytes_AS_STRING(type), PyBytes_GET_SIZE(type))):
+                    and equals(&fields.type, <const uint8_t*>PyBytes_AS_STRING(kind), PyBytes_GET_SIZE(kind))):
                 if self.inbox.writer is not None:
                     self.inbox.writer.write_frame(
                         TEXT, True, <const uint8_t*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload)

@@ -56,7 +56,7 @@ def kind_of(message: Message) -> Kind:
         document = message.json()
     except ValueError:
         return Kind.OTHER
-    return _kind({key: True for key in document}) if isinstance(document, dict) else Kind.OTHER
+    return _kind(dict.fromkeys(document, True)) if isinstance(document, dict) else Kind.OTHER
 
 
 def _kind(keys: dict[str, bool]) -> Kind:
