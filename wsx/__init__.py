@@ -29,7 +29,9 @@ if _typing.TYPE_CHECKING:
     from wsx.client import Client, connect
     from wsx.config import Config, SocketOptions
     from wsx.error_handler import ErrorHandler
+    from wsx.errors import Outcome
     from wsx.explanation import explain
+    from wsx.json_rpc import JsonRpc
     from wsx.secret import Secret
     from wsx.session import State
 
@@ -38,7 +40,9 @@ _HOMES = {
     "Client": "wsx.client",
     "Config": "wsx.config",
     "ErrorHandler": "wsx.error_handler",
+    "JsonRpc": "wsx.json_rpc",
     "Message": "wsx._message",
+    "Outcome": "wsx.errors",
     "Secret": "wsx.secret",
     "SocketOptions": "wsx.config",
     "State": "wsx.session",
@@ -54,7 +58,9 @@ __all__ = [
     "Client",
     "Config",
     "ErrorHandler",
+    "JsonRpc",
     "Message",
+    "Outcome",
     "Secret",
     "SocketOptions",
     "State",

@@ -7,12 +7,16 @@ from typing_extensions import disjoint_base
 from wsx._assembler import MessageReceiver
 from wsx._message import Message
 from wsx._telemetry import Telemetry
+from wsx._writer import FrameWriter
 
 @type_check_only
 class InboxOwner(Protocol):
     def on_inbox_full(self) -> object: ...
     def on_inbox_drained(self) -> object: ...
     def on_callback_error(self, error: BaseException, message: Message, /) -> object: ...
+
+@disjoint_base
+class Tap: ...
 
 @disjoint_base
 class Inbox(MessageReceiver):
@@ -40,6 +44,10 @@ class Inbox(MessageReceiver):
     @property
     def waiting_bytes(self) -> int: ...
     def __len__(self) -> int: ...
+    @property
+    def flowing(self) -> bool: ...
+    tap: Tap | None
+    writer: FrameWriter | None
     divert: Callable[[Message], object] | None
     sight: Callable[[Message], object] | None
     def start(self) -> None: ...

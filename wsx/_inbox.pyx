@@ -2,6 +2,7 @@
 
 `Inbox` is one client's: it outlives connections. With a callback it hands each message over inline, in the read path;
 without one it keeps them in a ring, bounded in messages and bytes, for one reader.
+A `Tap` is asked before anybody else, also while a connection is restored: answers and heartbeats are taken there.
 `MessageIterator` gives a waiting message back from its `am_send` slot: no task switch, no exception per message.
 Not here: what a full inbox means for the connection (client.py).
 """
@@ -83,6 +84,14 @@ cdef enum:
     SMALLEST_RING = 64                   # messages
 
 
+cdef class Tap:
+    """Takes messages out of the stream before anybody else sees them."""
+
+    cdef bint take(self, Message message) except -1:
+        """Is this message for the tap alone? What it raises is reported, and the message goes on."""
+        raise NotImplementedError
+
+
 cdef class Inbox(MessageReceiver):
     """One client's messages between the socket and their reader.
 
@@ -109,10 +118,11 @@ cdef class Inbox(MessageReceiver):
         return self._count
 
     def start(self):
-        """Let the callback run: first over what has waited, then inline."""
-        while self._callback is not None and self._count:
-            self._call(self._pop())
-        self._started = True
+        """Let the tap's callbacks and the callback run: first over what has waited, then inline."""
+        if not self._started:
+            self._routing = True
+            self._catch_up()
+            self._started = True
 
     def end(self, error=None):
         """Nothing more comes. What waits can still be read; then reading raises `error`, or ends."""
@@ -136,6 +146,11 @@ cdef class Inbox(MessageReceiver):
         return self._callback is not None
 
     @property
+    def flowing(self):
+        """May messages be handed to the user? Not before `start`, nor while hooks run."""
+        return self.is_flowing()
+
+    @property
     def waiting_bytes(self):
         """Payload bytes that wait to be read."""
         return self._bytes
@@ -143,26 +158,59 @@ cdef class Inbox(MessageReceiver):
     cdef int receive(self, Message message) except -1:
         if self.ended:
             return 0
+        if self.tap is not None and self._tapped(message):
+            return 0
         if self.divert is not None:
             self.divert(message)
             return 0
+        self.see(message)
+        if self._started and self._callback is not None:
+            return self.call(self._callback, message)
+        return self._push(message)
+
+    cdef bint is_flowing(self) noexcept:
+        return self._routing and self.divert is None
+
+    cdef int see(self, Message message) except -1:
+        """The message is about to reach the user: where it ends a gap, it carries it."""
         if self.sight is not None:
             sight, self.sight = self.sight, None
             message.gap = sight(message)
-        if self._started and self._callback is not None:
-            return self._call(message)
-        return self._push(message)
+        return 0
 
-    cdef int _call(self, Message message) except -1:
-        """Run the callback; what it raises is the owner's business, save what ends the process."""
-        cdef PyObject* result = PyObject_CallOneArg(self._callback, message)
+    cdef bint _tapped(self, Message message) except -1:
+        try:
+            return self.tap.take(message)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self._owner.on_callback_error(error, message)
+        return False
+
+    cdef int _catch_up(self) except -1:
+        """Hand over what came before `start`; what nobody takes goes on waiting, in its order."""
+        cdef size_t waiting = self._count if self.tap is not None or self._callback is not None else 0
+        cdef Message message
+        while waiting:
+            message = self._pop()
+            if self.tap is None or not self._tapped(message):
+                if self._callback is not None:
+                    self.call(self._callback, message)
+                else:
+                    self._push(message)
+            waiting = waiting - 1 if self._callback is None else self._count
+        return 0
+
+    cdef int call(self, object callback, Message message) except -1:
+        """Run a callback; what it raises is the owner's business, save what ends the process."""
+        cdef PyObject* result = PyObject_CallOneArg(callback, message)
         if result == NULL:
             return self._callback_failed(message)
         Py_DECREF_pointer(result)
         return 0
 
     cdef int _callback_failed(self, Message message) except -1:
-        # Apart from _call, which pays nothing for it.
+        # Apart from `call`, which pays nothing for it.
         try:
             raise_current()
         except (KeyboardInterrupt, SystemExit):

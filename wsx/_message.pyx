@@ -6,12 +6,16 @@ Not here: how it came about (_assembler.pyx), where it waits (_inbox.pyx).
 
 cimport cython
 from cpython.buffer cimport PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport Py_DECREF
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t
 
+from wsx._envelope cimport FOUND, Fields, Span, scan_envelope
 from wsx._frame cimport BINARY, TEXT
+from wsx._json cimport parse, parse_bytes
 
-from orjson import loads as _loads
+from wsx._json import convert_into, decode_into
 
 
 @cython.final
@@ -37,9 +41,30 @@ cdef class Message:
         """The payload as str. UnicodeDecodeError for a binary message that is not UTF-8."""
         return self.data.decode()
 
-    def json(self):
-        """The payload parsed by orjson; parsed anew at each call. ValueError where it is not JSON."""
-        return _loads(self.data)
+    def json(self, *, type=None):
+        """The whole message parsed by orjson, or by msgspec into `type`; parsed anew at each call.
+
+        Whole numbers are exact, whatever their size. Raises ValueError where it is not JSON, has a number without a
+        finite value or does not fit `type`; ImportError for a `type` without msgspec.
+        """
+        return parse(self.data) if type is None else decode_into(self.data, type)
+
+    def data_json(self, *, type=None):
+        """`params.data` of a JSON-RPC notification, else `result` of an answer: nothing else of it is parsed.
+
+        Raises as `json`, and ValueError where there is neither.
+        """
+        cdef Fields fields
+        cdef const uint8_t* start = <const uint8_t*>PyBytes_AS_STRING(self.data)
+        cdef Span* payload
+        if scan_envelope(start, PyBytes_GET_SIZE(self.data), &fields) != FOUND:
+            return _payload_of(parse(self.data), type)
+        payload = &fields.data if fields.data.start else &fields.result
+        if payload.start == NULL:
+            raise ValueError(_NO_PAYLOAD)
+        if type is None:
+            return parse_bytes(payload.start, payload.size)
+        return decode_into(PyBytes_FromStringAndSize(<const char*>payload.start, payload.size), type)
 
     def __len__(self):
         return len(self.data)
@@ -55,6 +80,21 @@ cdef class Message:
     def __repr__(self):
         kind = "text" if self.opcode == TEXT else "binary"
         return f"<Message {kind}, {len(self.data)} bytes, epoch {self.epoch}>"
+
+
+cdef str _NO_PAYLOAD = "this message has no payload: neither params.data nor result"
+
+
+cdef object _payload_of(document, type):
+    """The payload of a message that the scan left to a full parse."""
+    params = document.get("params") if isinstance(document, dict) else None
+    if isinstance(params, dict) and "data" in params:
+        payload = params["data"]
+    elif isinstance(document, dict) and "result" in document:
+        payload = document["result"]
+    else:
+        raise ValueError(_NO_PAYLOAD)
+    return payload if type is None else convert_into(payload, type)
 
 
 cdef Message new_message(uint8_t opcode, const uint8_t* data, size_t size):

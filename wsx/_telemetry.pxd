@@ -38,6 +38,7 @@ cdef struct Counters:                    # every word is 8 bytes and 8-aligned; 
     uint64_t write_buffered_bytes_peak
     uint64_t sends_backpressured         # refused with Backpressure
     uint64_t sends_rate_limited          # refused with RateLimited
+    uint64_t auto_answers                # written at once by a rule, past every queue
     # connection
     uint64_t connections_opened
     uint64_t reconnect_attempts

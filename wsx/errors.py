@@ -15,6 +15,10 @@
     │   └── MessageTooBig         protocol        notify         close code 1009
     ├── AuthenticationFailed      authentication  halt
     ├── RpcError                  application     pass_through
+    ├── OutcomeUnknown            application     pass_through
+    │   └── AnswerTimeout         application     pass_through   TimeoutError
+    ├── SendTimeout               application     pass_through   TimeoutError
+    ├── TooManyPending            application     pass_through
     ├── NotConnected              application     pass_through   ConnectionError
     ├── ConnectionClosed          application     pass_through   ConnectionError
     ├── RateLimited               application     pass_through
@@ -24,6 +28,7 @@
     └── WrongThread               application     pass_through   RuntimeError
 
 `ProtocolError` is the peer's mistake. A wrong argument is the caller's: a plain `TypeError` or `ValueError`.
+An error that ends a request says its `outcome`: what became of it.
 A text says what happened, what wsx did, what can be done. It never holds a header's value, a URL's user info or
 query, or a payload. Errors can be copied and pickled; as with any exception, `__cause__` and the traceback stay behind.
 Not here: which error follows from which exception, close code or status (error_handler.py).
@@ -37,6 +42,7 @@ from http import HTTPStatus
 from typing import Any
 
 __all__ = [
+    "AnswerTimeout",
     "AuthenticationFailed",
     "Backpressure",
     "Category",
@@ -52,6 +58,8 @@ __all__ = [
     "InvalidUtf8",
     "MessageTooBig",
     "NotConnected",
+    "Outcome",
+    "OutcomeUnknown",
     "Pace",
     "ProtocolError",
     "RateLimitTimeout",
@@ -62,6 +70,7 @@ __all__ = [
     "SendTimeout",
     "SlowConsumer",
     "Stage",
+    "TooManyPending",
     "Verdict",
     "WrongThread",
     "WsxError",
@@ -87,6 +96,19 @@ class Recovery(StrEnum):
     NOTIFY = "notify"
     HALT = "halt"
     PASS_THROUGH = "pass_through"
+
+
+class Outcome(StrEnum):
+    """What became of a request; each has exactly one.
+
+    ok: its answer came. rejected: the other side said no. not_sent: no byte of it left this process, it is safe to send
+    again. unknown: bytes may have left, and no answer came.
+    """
+
+    OK = "ok"
+    REJECTED = "rejected"
+    NOT_SENT = "not_sent"
+    UNKNOWN = "unknown"
 
 
 class Pace(StrEnum):
@@ -163,11 +185,14 @@ class Failure:
 class WsxError(Exception):
     """The root of the tree. `category` and `recovery` say how wsx treats it, `context` where it arose.
 
+    `outcome`: what became of the request or send that raised it; None for an error that is about neither.
+
     `context` may be set after the raise by the layer that knows the attempt and the epoch; the text follows.
     """
 
     category: Category = Category.APPLICATION
     recovery: Recovery = Recovery.PASS_THROUGH
+    outcome: Outcome | None = None
 
     def __init__(self, text: str, *, context: ErrorContext | None = None) -> None:
         super().__init__(text)
@@ -368,6 +393,8 @@ class AuthenticationFailed(WsxError):
 class RpcError(WsxError):
     """The other side answered a request with an error (JSON-RPC 2.0, 5.1). `data` stays out of the text."""
 
+    outcome = Outcome.REJECTED
+
     def __init__(
         self,
         code: int,
@@ -388,12 +415,62 @@ class RpcError(WsxError):
         super().__init__(f"{code} {_printable(message)}{where}{which}", context=context)
 
 
+class OutcomeUnknown(WsxError):
+    """No answer to a request came, and none will be waited for any more. why: what ended the waiting."""
+
+    outcome = Outcome.UNKNOWN
+
+    def __init__(
+        self, method: str, request_id: int | str | None, why: str, *, context: ErrorContext | None = None
+    ) -> None:
+        self.method = method
+        self.request_id = request_id
+        text = (
+            f"no answer to {_printable(method)} (id {request_id}): {why}; it may have been carried out; look up what"
+            " became of it before sending it again"
+        )
+        super().__init__(text, context=context)
+
+
+class AnswerTimeout(OutcomeUnknown, TimeoutError):
+    """No answer came before the request's deadline."""
+
+    def __init__(self, method: str, request_id: int | str | None, *, context: ErrorContext | None = None) -> None:
+        super().__init__(method, request_id, "its deadline passed", context=context)
+
+
+class SendTimeout(WsxError, TimeoutError):
+    """A request waited for tokens, or for room in the write buffer, until its deadline. Nothing was sent."""
+
+    outcome = Outcome.NOT_SENT
+
+    def __init__(self, method: str, *, context: ErrorContext | None = None) -> None:
+        self.method = method
+        text = f"{_printable(method)} waited for tokens or room until its deadline; nothing was sent; send less at once"
+        super().__init__(text, context=context)
+
+
+class TooManyPending(WsxError):
+    """As many requests wait for their answers as may. limit: that number. Nothing was sent."""
+
+    outcome = Outcome.NOT_SENT
+
+    def __init__(self, limit: int, *, context: ErrorContext | None = None) -> None:
+        self.limit = limit
+        text = f"{limit} requests wait for their answers, as many as may (most_pending); nothing was sent; await some"
+        super().__init__(text, context=context)
+
+
 class NotConnected(WsxError, ConnectionError):
     """Nothing can be sent now: no byte of it has left this process."""
+
+    outcome = Outcome.NOT_SENT
 
 
 class ConnectionClosed(WsxError, ConnectionError):
     """The connection was closed, with the close code and reason that ended it (RFC 6455 7.1.5, 7.1.6)."""
+
+    outcome = Outcome.NOT_SENT  # of what was to be sent after that
 
     def __init__(self, code: int, reason: str = "", *, context: ErrorContext | None = None) -> None:
         self.code = code
@@ -404,6 +481,8 @@ class ConnectionClosed(WsxError, ConnectionError):
 
 class RateLimited(WsxError):
     """The token bucket is empty. retry_after: seconds until the tokens are there. Nothing was sent."""
+
+    outcome = Outcome.NOT_SENT
 
     def __init__(self, retry_after: float, *, context: ErrorContext | None = None) -> None:
         self.retry_after = retry_after
@@ -440,6 +519,8 @@ class SendTimeout(WsxError, TimeoutError):
 class Backpressure(WsxError):
     """The write buffer is full. buffered: bytes waiting in it. Nothing of this message was sent."""
 
+    outcome = Outcome.NOT_SENT
+
     def __init__(self, buffered: int, *, context: ErrorContext | None = None) -> None:
         self.buffered = buffered
         text = f"{buffered} bytes wait in the write buffer; nothing was sent; await client.send() or raise write_limit"
@@ -448,6 +529,8 @@ class Backpressure(WsxError):
 
 class WrongThread(WsxError, RuntimeError):
     """A client belongs to one thread, and `called` was called from another. Nothing was done."""
+
+    outcome = Outcome.NOT_SENT
 
     def __init__(self, called: str, *, context: ErrorContext | None = None) -> None:
         self.called = called

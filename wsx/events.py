@@ -12,13 +12,20 @@
     ├── StaleData         the connection lives, but no data came for `data_timeout`
     ├── Suspended         the machine slept, and has been woken
     ├── LoopBlocked       the event loop did not run for a while
-    └── CallbackFailed    the user's callback raised; the connection stays up
+    ├── CallbackFailed    the user's callback raised; the connection stays up
+    ├── ProtocolError     a message is not what the protocol above WebSocket allows; the connection stays up
+    ├── UnexpectedAnswer  an answer that belongs to no request, or answers none
+    └── LateAnswer        an answer to a request that had been given up
 
 Times are nanoseconds of the monotonic clock. The error of the same name as an event is in errors.py.
 Not here: who emits them, and when; remembering gaps (ledger.py).
 """
 
 from dataclasses import dataclass
+from typing import Any
+
+from wsx._message import Message
+from wsx.errors import Outcome
 
 __all__ = [
     "CallbackFailed",
@@ -27,15 +34,18 @@ __all__ = [
     "Gap",
     "GapEvent",
     "Halted",
+    "LateAnswer",
     "LoopBlocked",
     "Opened",
     "OpeningTimes",
+    "ProtocolError",
     "ReadingPaused",
     "ReadingResumed",
     "Reconnecting",
     "SlowConsumer",
     "StaleData",
     "Suspended",
+    "UnexpectedAnswer",
 ]
 
 
@@ -171,3 +181,33 @@ class CallbackFailed(Event):
 
     error: BaseException
     message_opcode: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolError(Event):
+    """what: what is wrong with it: no JSON, for example. message: it reaches nobody else."""
+
+    what: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnexpectedAnswer(Event):
+    """request_id: as the answer has it, of any type; None without one. what: why it is nobody's. error: where the answer
+    is one; such as what a server says about a request that it could not read. message: it reaches nobody else."""
+
+    request_id: Any
+    what: str
+    error: BaseException | None = None
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateAnswer(Event):
+    """outcome: the one that the request had ended with before. error: the answer, where it is one; else None."""
+
+    request_id: int
+    method: str
+    outcome: Outcome
+    error: BaseException | None = None
+    message: Message

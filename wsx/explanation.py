@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from wsx.error_handler import judge
 from wsx.errors import (
+    AnswerTimeout,
     AuthenticationFailed,
     Backpressure,
     Category,
@@ -28,6 +29,7 @@ from wsx.errors import (
     InvalidUtf8,
     MessageTooBig,
     NotConnected,
+    OutcomeUnknown,
     ProtocolError,
     RateLimited,
     RateLimitTimeout,
@@ -37,6 +39,7 @@ from wsx.errors import (
     SendTimeout,
     SlowConsumer,
     Stage,
+    TooManyPending,
     WrongThread,
     WsxError,
 )
@@ -147,6 +150,30 @@ _CLASSES: dict[type[BaseException], _Words] = {
     RpcError: _Words(
         "The server understood the request and refused it. Its answer is the outcome: rejected.",
         ("look up the code in the exchange's documentation; error.data may say which argument",),
+    ),
+    AnswerTimeout: _Words(
+        "The request was sent, and its deadline passed without an answer. It may have been carried out, or not.",
+        (
+            "look up what became of it (an order by its label) before sending it again",
+            "give it more time, if the other side is known to be slow; LateAnswer events say by how much",
+        ),
+        "It keeps its outcome as unknown, and tells a late answer as an event.",
+    ),
+    OutcomeUnknown: _Words(
+        "The request was sent, and the connection ended before its answer came. It may have been carried out, or not.",
+        ("look up what became of it (an order by its label) before sending it again",),
+        "It keeps its outcome as unknown, and never sends it again.",
+    ),
+    SendTimeout: _Words(
+        "The request waited for tokens or for room in the write buffer, and its deadline came first. Nothing was sent.",
+        ("send less at once", "give it a later deadline"),
+        "It sent nothing, and took no token.",
+    ),
+    TooManyPending: _Words(
+        "More requests wait for their answers than may. Either they are asked faster than the other side answers, or it"
+        " has stopped answering.",
+        ("await answers before asking more", "raise most_pending"),
+        "It sent nothing.",
     ),
     NotConnected: _Words(
         "There was no open connection to send on. No byte of the message has left this process: it is safe to send it"

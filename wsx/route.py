@@ -7,11 +7,14 @@ Not here: when hooks run (client.py).
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from wsx._message import Message
 from wsx.connection import Connection
 from wsx.errors import NotConnected, SlowConsumer
+
+if TYPE_CHECKING:
+    from wsx.session import Session
 
 _TEXT, _BINARY = 0x1, 0x2
 _POLICY_VIOLATION = 1008
@@ -20,9 +23,10 @@ IsAnswer: TypeAlias = Callable[[Message], bool]
 
 
 class Route:
-    """What a hook is given. `epoch`: number of the connection that it prepares."""
+    """What a hook is given. `epoch`: number of the connection that it prepares. `session`: whose it is."""
 
-    def __init__(self, connection: Connection, most_held: int) -> None:
+    def __init__(self, connection: Connection, most_held: int, session: "Session") -> None:
+        self.session = session
         self.epoch = connection.assembler.epoch
         self.held: deque[Message] = deque()
         self._most_held = most_held

@@ -96,6 +96,7 @@ class Session:
         self._surroundings, self._clock, self._loop = surroundings, surroundings.clock, asyncio.get_running_loop()
         native = isinstance(self._clock, MonotonicClock)  # what compiled code reads by itself
         self.telemetry, self.ledger = Telemetry(None if native else self._clock), Ledger()
+        self.epoch_listeners: list[Callable[[End], object]] = []  # called when a connection has ended
         self.subscriptions: dict[Any, bool | None] = {}  # message -> `text`, in order
         on_message, on_event = callbacks
         self._announcer = Announcer(on_event, self.telemetry, self._clock)
@@ -180,6 +181,7 @@ class Session:
         try:
             await open_connection(connection, self._dial, endpoint, headers, self.config, self.telemetry)
             self.epoch += 1
+            self.inbox.writer = connection.transport.writer
             held = await self._restore(connection)
         except WsxError as error:
             self._note_failure(error, endpoint)
@@ -204,7 +206,7 @@ class Session:
         connection.heartbeat.start()
         if not tuple(self.config.on_open) and not self.subscriptions:
             return []
-        self._route = Route(connection, self.config.inbox_messages)
+        self._route = Route(connection, self.config.inbox_messages, self)
         self.inbox.divert = self._route.take
         try:
             connection.resume_reading()
@@ -306,6 +308,7 @@ class Session:
 
     def on_closing(self) -> None:
         self._stop_pause()
+        self.inbox.writer = None
         if self._route is None:
             self.state = State.CLOSING
             self._use_writer(None)
@@ -314,6 +317,8 @@ class Session:
             self.outbox.end()
 
     def on_ended(self, end: End) -> None:
+        for listener in self.epoch_listeners:
+            listener(end)
         if self._route is not None:
             self._route.fail(end.error or ConnectionClosed(end.code, end.reason))
             return

@@ -34,6 +34,8 @@ _WAITING = {"inbox_messages": "messages that wait to be read", "inbox_bytes": "b
 _FRAME = {"opcode": "1 text, 2 binary", "bytes": "bytes of its payload"}
 _PAUSED = {"paused_ns": "nanoseconds that nothing was read"}
 _STREAM = {"stream": "the subscription; empty for the whole connection"}
+_ANSWER = {"request_id": "as the message has it, or None", **_ERROR, "message": "the Message"}
+_WHAT = {"what": "what is wrong, in words"}
 _BUDGET = {**_AT, "profile": "its name", "bucket": "its name"}
 _METHOD = {"method": "as the exchange calls it"}
 _RETRY = {"retry_after_seconds": "seconds to wait"}
@@ -87,6 +89,19 @@ _TOLD: dict[type[events.Event], Signal] = {
         "error.callback",
         "the user's callback raised; the connection stays up",
         {**_EPOCH, **_ERROR, "message_opcode": "of the message it was given, or None"},
+    ),
+    events.ProtocolError: Signal(
+        "error.message",
+        "a message is not what the protocol allows; the connection stays up",
+        {**_EPOCH, **_WHAT, "message": "the Message"},
+    ),
+    events.UnexpectedAnswer: Signal(
+        "message.unexpected_answer", "an answer belongs to no request", {**_EPOCH, **_ANSWER, **_WHAT}
+    ),
+    events.LateAnswer: Signal(
+        "message.late_answer",
+        "an answer came to a request that had been given up",
+        {**_EPOCH, **_ANSWER, **_METHOD, "outcome": "the Outcome that it had ended with"},
     ),
 }
 

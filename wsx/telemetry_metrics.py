@@ -73,6 +73,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             sends_backpressured="sends refused with Backpressure",
             sends_rate_limited="sends refused with RateLimited",
         ),
+        **_counters("answers", auto_answers="answers written at once by a rule, to a heartbeat for example"),
         **_counters("connections", connections_opened="connections opened"),
         **_counters("attempts", reconnect_attempts="attempts to open a connection again"),
         **_nanoseconds(

@@ -1,0 +1,133 @@
+"""JSON-RPC 2.0 over a client: requests, batches, notifications both ways.
+
+    rpc = JsonRpc(client)                      # or of the route of an on_open hook: the same ids, the same pending requests
+    result = await rpc.request("public/get_time", timeout=2)
+    rpc.on("subscription", on_subscription)    # callback(message); by channel: message_handler.py
+
+Only an answer's result or error is parsed; whole numbers are exact. `params` is always written, `{}` where none is given.
+Not here: outcomes and deadlines (requester.py), which answer is whose (correlation.py), the answer's envelope (_router.pyx).
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+from orjson import dumps
+
+from wsx._message import Message
+from wsx.correlation import Answer, Pending
+from wsx.errors import Outcome, WsxError
+from wsx.message_handler import Callback, Line, MessageHandler
+from wsx.requester import Requester, _until
+
+Call: TypeAlias = tuple[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of one member of a batch: its `result` where the outcome is ok, else its `error`."""
+
+    outcome: Outcome
+    result: Any = None
+    error: WsxError | None = None
+
+
+class JsonRpc(Requester):
+    """JSON-RPC 2.0 for a client. line: the client, or the `Route` that an `on_open` hook of it was given.
+
+    Answers are taken out of the client's messages. What answers nothing is an event: `UnexpectedAnswer`, `LateAnswer`,
+    or `ProtocolError` where it is no JSON-RPC. All of a client's share one table of pending requests, which the session
+    ends with each connection. most_pending: how many may wait at once; None: as it is (10,000 at first).
+    """
+
+    def __init__(self, line: Line, *, most_pending: int | None = None) -> None:
+        super().__init__(line, _Strategy(), most_pending=most_pending)
+        self._handler = MessageHandler(line)
+
+    async def batch(
+        self, calls: Sequence[Call], *, timeout: float | None = 30.0, deadline: float | None = None
+    ) -> list[Settled]:
+        """Ask for several `(method, params)` in one message; what became of each, in the order of asking.
+
+        timeout, deadline: as for `request`. Where nothing could be sent, that is raised as `request` does. Raises
+        ValueError for an empty batch (JSON-RPC 2.0, 6).
+        """
+        if not calls:
+            raise ValueError("a batch needs at least one call (JSON-RPC 2.0, 6); nothing was sent")
+        until = _until(self._desk.loop, timeout, deadline)
+        members: list[Pending] = []
+        try:
+            payloads = [self._open(members, method, params, until) for method, params in calls]
+            await self._send(b"[" + b",".join(payloads) + b"]", tuple(members))
+            await asyncio.wait([pending.waiter for pending in members])
+        except BaseException:
+            for pending in members:
+                self._desk.abandon(pending)
+                pending.waiter.cancel()
+            raise
+        return [_settled(pending.waiter) for pending in members]
+
+    def notify(self, method: str, params: Any = None) -> None:
+        """Send a notification, which nobody answers. Raises as `client.send_nowait`, or as `Route.send` on a route."""
+        payload = b'{"jsonrpc":"2.0"' + _method(method) + _params(params) + b"}"
+        line: Any = self._line
+        getattr(line, "send_nowait", line.send)(payload, text=True)
+
+    def on(self, method: str, callback: Callback) -> Callable[[], None]:
+        """Call it with each message of the other side that has this method. What it returns takes it away again."""
+        return self._handler.on_method(method, callback)
+
+    def _listen(self) -> None:
+        """The router finds JSON-RPC's answers by itself."""
+
+    def _open(self, members: list[Pending], method: str, params: Any, until: float | None) -> bytes:
+        waiter = self._desk.loop.create_future()
+        pending = self._desk.correlator.open(method, until, waiter, together=members)
+        members.append(pending)
+        return self._strategy.encode(pending.request_id, method, params)
+
+
+class _Strategy:
+    """How JSON-RPC 2.0 writes requests (`Strategy`)."""
+
+    def encode(self, request_id: int, method: str, params: Any) -> bytes:
+        return b'{"jsonrpc":"2.0","id":%d%b%b}' % (request_id, _method(method), _params(params))
+
+    def read(self, message: Message) -> Answer | None:
+        """Never asked: the router does this in compiled code."""
+        raise NotImplementedError
+
+
+@lru_cache(1024)
+def _method(method: str) -> bytes:
+    return b',"method":' + dumps(method) + b',"params":'
+
+
+def _params(params: Any) -> bytes:
+    if params is None:
+        return b"{}"
+    if not isinstance(params, dict | list | tuple):
+        raise TypeError(f"params must be a dict, or a list (JSON-RPC 2.0, 4.2), not {type(params).__name__}")
+    written = dumps(params)
+    if b"null" in written:
+        _check_finite(params)
+    return written
+
+
+def _check_finite(value: Any) -> None:
+    """orjson writes what is no number as null. Raises ValueError."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no JSON number; nothing was sent")
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        _check_finite(inner)
+
+
+def _settled(waiter: "asyncio.Future[Any]") -> Settled:
+    error = waiter.exception()
+    if error is None:
+        return Settled(Outcome.OK, result=waiter.result())
+    assert isinstance(error, WsxError) and error.outcome is not None
+    return Settled(error.outcome, error=error)

@@ -1,0 +1,158 @@
+"""Message -> callbacks, by what its envelope says; one failing callback does not stop the others.
+
+    handler = MessageHandler(client)
+    handler.on_channel("ticker.BTC-PERPETUAL.raw", on_ticker)        # callback(message)
+    handler.on_prefix("book.", on_book)                               # those channels that have no callback of their own
+    handler.answer("heartbeat", "test_request", frame)                # written at once, in compiled code
+
+What a client is told here holds over all its connections. Every `MessageHandler` of a client speaks of the same table,
+so an `on_open` hook makes one of its route. Callbacks run inline, as `on_message` does, and never before hooks have ended.
+Not here: the table and the routing itself (_router.pyx), requests (json_rpc.py).
+"""
+
+import inspect
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias
+
+from wsx._envelope import scan
+from wsx._message import Message
+from wsx._router import Router, Table
+from wsx.events import ProtocolError
+from wsx.route import Route
+from wsx.session import Session
+
+Callback: TypeAlias = Callable[[Message], object]
+Scanner: TypeAlias = Callable[[bytes], str | bytes | None]
+
+
+class HasSession(Protocol):
+    """A client."""
+
+    @property
+    def _session(self) -> Session: ...
+
+
+Line: TypeAlias = HasSession | Route
+
+
+class Kind(StrEnum):
+    """What a message is to JSON-RPC 2.0."""
+
+    NOTIFICATION = "notification"  # a method without an id: Deribit's subscription, heartbeat
+    REQUEST = "request"  # of the other side's
+    RESULT = "result"
+    ERROR = "error"
+    OTHER = "other"  # a batch, or what is no JSON-RPC at all
+
+
+def kind_of(message: Message) -> Kind:
+    """What the message is, by its envelope; only an unusual one is parsed for that."""
+    envelope = scan(message.data)
+    if envelope is not None:
+        keys = {"method": envelope.method is not None, "id": envelope.has_id}
+        return _kind(keys | {"result": envelope.has_result, "error": envelope.has_error})
+    try:
+        document = message.json()
+    except ValueError:
+        return Kind.OTHER
+    return _kind(dict.fromkeys(document, True)) if isinstance(document, dict) else Kind.OTHER
+
+
+def _kind(keys: dict[str, bool]) -> Kind:
+    if keys.get("method"):
+        return Kind.REQUEST if keys.get("id") else Kind.NOTIFICATION
+    if bool(keys.get("result")) is not bool(keys.get("error")):
+        return Kind.ERROR if keys.get("error") else Kind.RESULT
+    return Kind.OTHER
+
+
+class MessageHandler:
+    """Who gets which message of a client. line: the client, or the `Route` that a hook of it was given.
+
+    What `on_channel`, `on_prefix` and `on_method` return takes the callback away again. Where several fit, the exact
+    channel is first, then the longest prefix, then the method; the others are not asked.
+    """
+
+    def __init__(self, line: Line) -> None:
+        self._router = router_of(session_of(line))
+
+    def on_channel(self, channel: str, callback: Callback) -> Callable[[], None]:
+        """Call it with each message whose `params.channel` is `channel`. Raises TypeError for what cannot be called."""
+        return self._add(self._router.channels, channel, callback)
+
+    def on_prefix(self, prefix: str, callback: Callback) -> Callable[[], None]:
+        """The same for channels that begin with `prefix`, such as "book."."""
+        _check(callback)
+        key = prefix.encode()
+        self._router.add_prefix(key, callback)
+        return lambda: self._router.remove_prefix(key, callback)
+
+    def on_method(self, method: str, callback: Callback) -> Callable[[], None]:
+        """The same for messages of `method` whose channel nobody has asked for."""
+        return self._add(self._router.methods, method, callback)
+
+    def on_unrouted(self, callback: Callback | None) -> None:
+        """Call it with what nobody else takes; None: that flows on, to `on_message` or to whoever reads."""
+        if callback is not None:
+            _check(callback)
+        self._router.unrouted = callback
+
+    def scan_with(self, scanner: Scanner | None) -> None:
+        """Another format: `scanner(data)` gives the key (a channel or a method), or None; None: JSON-RPC's again.
+
+        It is called inline with each message; where it raises, that is an application error and the message flows on.
+        """
+        self._router.scanner = scanner
+
+    def answer(self, method: str, kind: str, payload: bytes) -> None:
+        """Write `payload` as a text message whenever `method` comes with `params.type` of `kind`.
+
+        In compiled code, at once, past every queue and rate limit, also while hooks run; counted as `auto_answers`.
+        The message reaches a callback of its method, if there is one, and nobody else. Where the payload is a request,
+        its answer reaches nobody: give it an id that no request of `JsonRpc` has, a text for example.
+        """
+        self._router.add_rule(method.encode(), kind.encode(), bytes(payload))
+
+    def _add(self, table: Table, key: str, callback: Callback) -> Callable[[], None]:
+        _check(callback)
+        encoded = key.encode()
+        table.add(encoded, callback)
+        return lambda: table.remove(encoded, callback)
+
+
+def session_of(line: Line) -> Session:
+    """The session behind a client or a route. Raises TypeError for anything else."""
+    session: Any = line.session if isinstance(line, Route) else getattr(line, "_session", None)
+    if not isinstance(session, Session):
+        raise TypeError(f"a client, or the route of an on_open hook, is needed, not {type(line).__name__}")
+    return session
+
+
+def router_of(session: Session) -> Router:
+    """The session's router, made when it is first asked for."""
+    tap = session.inbox.tap
+    if isinstance(tap, Router):
+        return tap
+    router = Router(session.inbox)
+    router.listener = _Listener(session)
+    session.inbox.tap = router
+    return router
+
+
+class _Listener:
+    """Says what the router finds wrong."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def on_malformed(self, message: Message, what: str) -> None:
+        self._session.telemetry.add("errors_protocol")
+        self._session._emit(ProtocolError, what=what, message=message)
+
+
+def _check(callback: object) -> None:
+    if not callable(callback):
+        raise TypeError(f"a callback must be callable, not {type(callback).__name__}")
+    if inspect.iscoroutinefunction(callback):
+        raise TypeError("a callback is called inline and must not be a coroutine function; start a task from it")

@@ -1,0 +1,250 @@
+"""Requests over a client's connections: each ends with exactly one outcome, within its deadline.
+
+    await request(...) ─▶ ok: its result        rejected: RpcError        not_sent: NotConnected, RateLimited, ...
+                                                                          unknown: AnswerTimeout, OutcomeUnknown
+
+Every requester of a client shares one desk: the same ids, the same pending requests, whether it was made of the client
+or of the route that an `on_open` hook is given.
+Not here: which answer belongs to which request (correlation.py), JSON-RPC's own (json_rpc.py).
+"""
+
+import asyncio
+from typing import Any, cast
+
+from wsx._message import Message
+from wsx._router import Router
+from wsx.connection import End
+from wsx.correlation import Correlator, Pending, Strategy
+from wsx.errors import (
+    AnswerTimeout,
+    Backpressure,
+    ConnectionClosed,
+    Outcome,
+    OutcomeUnknown,
+    RateLimited,
+    RpcError,
+    SendTimeout,
+)
+from wsx.events import LateAnswer, UnexpectedAnswer
+from wsx.message_handler import Line, router_of, session_of
+from wsx.route import Route
+from wsx.session import Session
+
+_RESULT, _ERROR, _NEITHER = 0, 1, 2  # what an answer holds (_router.pyx); 3: both
+
+
+class Desk:
+    """What the requesters of one client share. Made by `desk_of`."""
+
+    def __init__(self, session: Session, router: Router) -> None:
+        self.correlator = Correlator()
+        self.loop = asyncio.get_running_loop()
+        self._session, self._router = session, router
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        session.epoch_listeners.append(self.on_epoch_ended)
+
+    def sent(self, pending: Pending) -> None:
+        """Its bytes have gone."""
+        self.correlator.sent(pending)
+        deadline = pending.deadline
+        if deadline is not None and (self._timer is None or deadline < self._timer_at):
+            self._set_timer(deadline)
+
+    def abandon(self, pending: Pending) -> None:
+        """Its caller waits no more: if it has no outcome yet, it gets one."""
+        self.correlator.close(pending.request_id, Outcome.UNKNOWN if pending.sent else Outcome.NOT_SENT)
+
+    def take_answer(self, request_id: Any, value: Any, kind: int, message: Message) -> bool:
+        """An answer, as the router found it: to whom it belongs, or an event. False: it may be a hook's own."""
+        if kind <= _ERROR and type(request_id) is int:
+            pending = self.correlator.close(request_id, Outcome.REJECTED if kind else Outcome.OK)
+            if pending is not None:
+                _settle(pending, _error_of(value, pending.method, request_id) if kind else None, value)
+                return True
+        error = _error_of(value, "", request_id) if kind == _ERROR else None
+        return self._stray(request_id, error, kind, message)
+
+    def read_with(self, strategy: Strategy) -> None:
+        """Have answers found by a strategy of another protocol."""
+
+        def read(message: Message) -> bool:
+            answer = strategy.read(message)
+            if answer is None:
+                return False
+            value = answer.value if answer.error is None else answer.error
+            return self.take_answer(answer.request_id, value, _RESULT if answer.error is None else _ERROR, message)
+
+        self._router.reader = read
+
+    def on_epoch_ended(self, end: End) -> None:
+        """A connection is gone: what was sent over it will not be answered."""
+        cause = end.error or ConnectionClosed(end.code, end.reason)
+        for pending in self.correlator.end_sent():
+            why = "the connection ended before it came"
+            error = OutcomeUnknown(pending.method, pending.request_id, why)
+            error.__cause__ = cause
+            _settle(pending, error)
+        self._stop_timer()
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _stray(self, request_id: Any, error: RpcError | None, kind: int, message: Message) -> bool:
+        """An answer that resolves nothing."""
+        ended = self.correlator.ended(request_id)
+        if ended is None and not self._router.inbox.flowing:
+            return False
+        if request_id is None and error is not None and self._reject_batch(error):
+            return True
+        if ended is not None and ended.outcome is Outcome.UNKNOWN and kind <= _ERROR:
+            told = {"method": ended.method, "outcome": ended.outcome}
+            self._session._emit(LateAnswer, request_id=request_id, error=error, message=message, **told)
+        else:
+            what = _what(request_id, kind, answered=ended is not None)
+            self._session._emit(UnexpectedAnswer, request_id=request_id, what=what, error=error, message=message)
+        return True
+
+    def _reject_batch(self, error: RpcError) -> bool:
+        """An error without an id, while nothing but one batch waits: it is that one's (JSON-RPC 2.0, 6)."""
+        members = self.correlator.alone()
+        for pending in members:
+            self.correlator.close(pending.request_id, Outcome.REJECTED)
+            refusal = RpcError(
+                error.code, error.message, error.data, method=pending.method, request_id=pending.request_id
+            )
+            _settle(pending, refusal)
+        return bool(members)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        for pending in self.correlator.due(self.loop.time()):
+            _settle(pending, AnswerTimeout(pending.method, pending.request_id))
+        deadline = self.correlator.next_deadline()
+        if deadline is not None:
+            self._set_timer(deadline)
+
+    def _set_timer(self, deadline: float) -> None:
+        self._stop_timer()
+        self._timer, self._timer_at = self.loop.call_at(deadline, self._on_time), deadline
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Requester:
+    """Asks, and waits for the answer. line: a client, or the `Route` that an `on_open` hook of it was given.
+
+    most_pending: requests of this client that may wait at once, whoever asks; None: as it is (10,000 at first).
+    strategy: another protocol's; all requesters of a client must speak the same.
+    """
+
+    def __init__(self, line: Line, strategy: Strategy, *, most_pending: int | None = None) -> None:
+        self._line, self._strategy = line, strategy
+        self._desk = desk_of(line)
+        if most_pending is not None:
+            if most_pending < 1:
+                raise ValueError(f"most_pending must be at least 1, got {most_pending}")
+            self._desk.correlator.most_pending = most_pending
+        self._listen()
+
+    @property
+    def pending(self) -> int:
+        """How many requests of this client have no outcome yet."""
+        return len(self._desk.correlator)
+
+    async def request(
+        self, method: str, params: Any = None, *, timeout: float | None = 30.0, deadline: float | None = None
+    ) -> Any:
+        """Ask, and give the result. timeout: seconds for all of it. deadline: the same on the loop's clock (`loop.time()`).
+
+        The earlier of the two counts. Raises an error whose `outcome` says what became of the request: `rejected`
+        (RpcError); `not_sent` (NotConnected, ConnectionClosed, RateLimited and Backpressure on a route, SendTimeout,
+        TooManyPending); `unknown` (AnswerTimeout, OutcomeUnknown). TypeError and ValueError for wrong arguments.
+        """
+        desk = self._desk
+        loop = desk.loop
+        pending = desk.correlator.open(method, _until(loop, timeout, deadline), loop.create_future())
+        try:
+            await self._send(self._strategy.encode(pending.request_id, method, params), (pending,))
+            return await pending.waiter
+        except BaseException:
+            desk.abandon(pending)
+            raise
+
+    def _listen(self) -> None:
+        """Have answers found."""
+        self._desk.read_with(self._strategy)
+
+    async def _send(self, payload: bytes, members: tuple[Pending, ...]) -> None:
+        """Write what asks for all of `members`; wait for tokens and for room, but not beyond the deadline."""
+        if isinstance(self._line, Route):
+            self._line.send(payload, text=True)
+        else:
+            client: Any = self._line
+            try:
+                client.send_nowait(payload, text=True)
+            except (RateLimited, Backpressure):
+                await _send_patiently(client, payload, members[0])
+        for pending in members:
+            self._desk.sent(pending)
+
+
+def desk_of(line: Line) -> Desk:
+    """The desk of a client, made when it is first asked for."""
+    session = session_of(line)
+    router = router_of(session)
+    if router.answers is None:
+        router.answers = Desk(session, router)
+    return cast(Desk, router.answers)
+
+
+async def _send_patiently(client: Any, payload: bytes, pending: Pending) -> None:
+    try:
+        async with asyncio.timeout_at(pending.deadline):
+            await client.send(payload, text=True)
+    except TimeoutError:
+        raise SendTimeout(pending.method) from None
+
+
+def _until(loop: asyncio.AbstractEventLoop, timeout: float | None, deadline: float | None) -> float | None:
+    """When the waiting ends, on the loop's clock; None: never."""
+    if timeout is None:
+        return deadline
+    if not timeout > 0:
+        raise ValueError(f"timeout must be more than 0 seconds, or None, got {timeout!r}")
+    until = loop.time() + timeout
+    return until if deadline is None or until < deadline else deadline
+
+
+def _settle(pending: Pending, error: BaseException | None, value: Any = None) -> None:
+    """Give the caller, if it still waits, what came of it."""
+    if pending.waiter.done():
+        return
+    if error is None:
+        pending.waiter.set_result(value)
+    else:
+        pending.waiter.set_exception(error)
+
+
+def _error_of(value: Any, method: str, request_id: Any) -> RpcError:
+    """The error of an answer (JSON-RPC 2.0, 5.1), also where it is not as it should be."""
+    if isinstance(value, RpcError):
+        return value
+    parts = value if isinstance(value, dict) else {"data": value}
+    code, message = parts.get("code"), parts.get("message")
+    code = code if isinstance(code, int) else 0
+    text = message if isinstance(message, str) else "the answer's error is not as JSON-RPC 2.0 has it"
+    return RpcError(code, text, parts.get("data"), method=method, request_id=request_id)
+
+
+def _what(request_id: Any, kind: int, *, answered: bool) -> str:
+    """Why an answer resolves nothing."""
+    if kind > _ERROR:
+        return "neither a result nor an error" if kind == _NEITHER else "both a result and an error"
+    if answered:
+        return "the request had its answer already"
+    if request_id is None:
+        return "no id"
+    return "an unknown id" if type(request_id) in (int, str) else "an id that is neither a whole number nor a text"
