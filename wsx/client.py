@@ -24,6 +24,7 @@ from wsx.endpoint import Endpoint, parse_url
 from wsx.errors import Backpressure
 from wsx.health import Health
 from wsx.ledger import Ledger
+from wsx.outbox import Charge
 from wsx.rate_limiter import RateLimiter
 from wsx.session import OnEvent, OnMessage, Session, State
 from wsx.transport.base import Dial
@@ -105,12 +106,7 @@ class Client(Lane):
         ConnectionClosed afterwards, SendTimeout after `timeout`; also, at once, NotConnected where the connection ends
         while the message waits: it is never sent over another. In all these cases nothing was sent.
         """
-        self._require_open()
-        if not isinstance(data, str):
-            memoryview(data)  # a wrong type is told before a token is taken
-        paid = self._session.outbox.try_pay(cost, method)
-        if not paid or not self._try_write(data, text):
-            await self._write_later(data, text, None if paid else (cost, method), timeout)
+        await self._send(data, text, (cost, method, None), timeout)
 
     async def recv(self) -> Message:
         """The next message. Raises ConnectionClosed at the end, or the error that ended the client."""
@@ -208,6 +204,15 @@ class Client(Lane):
         """Say why nothing can be sent (`Lane` calls this too)."""
         raise self._session.refusal()
 
+    async def _send(self, data: Any, text: bool | None, charge: Charge, timeout: float | None) -> None:
+        """Send a message that costs `charge` of the rate limit."""
+        self._require_open()
+        if not isinstance(data, str):
+            memoryview(data)  # a wrong type is told before a token is taken
+        paid = self._session.outbox.try_pay(*charge)
+        if not paid or not self._try_write(data, text):
+            await self._write_later(data, text, None if paid else charge, timeout)
+
     def _try_write(self, data: Any, text: bool | None) -> bool:
         """Write a message whose tokens are paid, unless there is no room for it."""
         try:
@@ -216,9 +221,7 @@ class Client(Lane):
             return False
         return True
 
-    async def _write_later(
-        self, data: Any, text: bool | None, unpaid: tuple[int, str] | None, timeout: float | None
-    ) -> None:
+    async def _write_later(self, data: Any, text: bool | None, unpaid: Charge | None, timeout: float | None) -> None:
         outbox = self._session.outbox
         async with outbox.patience(timeout):
             if unpaid is not None:

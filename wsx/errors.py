@@ -17,7 +17,6 @@
     ├── RpcError                  application     pass_through
     ├── OutcomeUnknown            application     pass_through
     │   └── AnswerTimeout         application     pass_through   TimeoutError
-    ├── SendTimeout               application     pass_through   TimeoutError
     ├── TooManyPending            application     pass_through
     ├── NotConnected              application     pass_through   ConnectionError
     ├── ConnectionClosed          application     pass_through   ConnectionError
@@ -439,17 +438,6 @@ class AnswerTimeout(OutcomeUnknown, TimeoutError):
         super().__init__(method, request_id, "its deadline passed", context=context)
 
 
-class SendTimeout(WsxError, TimeoutError):
-    """A request waited for tokens, or for room in the write buffer, until its deadline. Nothing was sent."""
-
-    outcome = Outcome.NOT_SENT
-
-    def __init__(self, method: str, *, context: ErrorContext | None = None) -> None:
-        self.method = method
-        text = f"{_printable(method)} waited for tokens or room until its deadline; nothing was sent; send less at once"
-        super().__init__(text, context=context)
-
-
 class TooManyPending(WsxError):
     """As many requests wait for their answers as may. limit: that number. Nothing was sent."""
 
@@ -507,11 +495,14 @@ class RateLimitTimeout(RateLimited, TimeoutError):
 class SendTimeout(WsxError, TimeoutError):
     """A message waited for tokens or room until its deadline. timeout: seconds that was. Nothing was sent."""
 
-    def __init__(self, timeout: float, *, context: ErrorContext | None = None) -> None:
+    outcome = Outcome.NOT_SENT
+
+    def __init__(self, timeout: float, method: str = "", *, context: ErrorContext | None = None) -> None:
         self.timeout = timeout
+        self.method = method
         text = (
-            f"the message could not leave within its deadline of {timeout:g} s; nothing was sent; look at client.health()"
-            " for what is full, or give it longer"
+            f"{_printable(method) or 'the message'} could not leave within its deadline of {timeout:g} s; nothing was"
+            " sent; look at client.health() for what is full, or give it longer"
         )
         super().__init__(text, context=context)
 

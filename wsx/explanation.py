@@ -164,11 +164,6 @@ _CLASSES: dict[type[BaseException], _Words] = {
         ("look up what became of it (an order by its label) before sending it again",),
         "It keeps its outcome as unknown, and never sends it again.",
     ),
-    SendTimeout: _Words(
-        "The request waited for tokens or for room in the write buffer, and its deadline came first. Nothing was sent.",
-        ("send less at once", "give it a later deadline"),
-        "It sent nothing, and took no token.",
-    ),
     TooManyPending: _Words(
         "More requests wait for their answers than may. Either they are asked faster than the other side answers, or it"
         " has stopped answering.",

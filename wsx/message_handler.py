@@ -148,7 +148,7 @@ class _Listener:
 
     def on_malformed(self, message: Message, what: str) -> None:
         self._session.telemetry.add("errors_protocol")
-        self._session._emit(ProtocolError, what=what, message=message)
+        self._session.tell(ProtocolError, what=what, message=message)
 
 
 def _check(callback: object) -> None:

@@ -8,10 +8,12 @@ Not here: room and tokens themselves (_lane.pyx, _ratelimit.pyx, rate_limiter.py
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Never
+from typing import Any, Never, TypeAlias
 
 from wsx._ratelimit import TokenBucket
 from wsx.errors import SendTimeout
+
+Charge: TypeAlias = tuple[int, str, Any]  # tokens of a bucket; or the method and its params, for a profile
 
 
 class Outbox:
@@ -26,17 +28,20 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waits)
 
-    def try_pay(self, cost: int, method: str) -> bool:
+    def try_pay(self, cost: int = 1, method: str = "", params: Any = None) -> bool:
         """Take the tokens of one message now, or nothing."""
         if self._limit is None:
             return True
         by_cost = isinstance(self._limit, TokenBucket)
-        taken: bool = self._limit.try_acquire(cost if by_cost else method)
+        taken: bool = self._limit.try_acquire(cost) if by_cost else self._limit.try_acquire(method, params)
         return taken
 
-    async def pay(self, cost: int, method: str) -> None:
+    async def pay(self, cost: int = 1, method: str = "", params: Any = None) -> None:
         """Take the tokens of one message, waiting for them."""
-        await self._limit.acquire(cost if isinstance(self._limit, TokenBucket) else method)
+        if isinstance(self._limit, TokenBucket):
+            await self._limit.acquire(cost)
+        elif self._limit is not None:
+            await self._limit.acquire(method, params)
 
     @asynccontextmanager
     async def patience(self, timeout: float | None) -> AsyncGenerator[None, None]:

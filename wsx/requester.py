@@ -17,13 +17,10 @@ from wsx.connection import End
 from wsx.correlation import Correlator, Pending, Strategy
 from wsx.errors import (
     AnswerTimeout,
-    Backpressure,
     ConnectionClosed,
     Outcome,
     OutcomeUnknown,
-    RateLimited,
     RpcError,
-    SendTimeout,
 )
 from wsx.events import LateAnswer, UnexpectedAnswer
 from wsx.message_handler import Line, router_of, session_of
@@ -98,10 +95,10 @@ class Desk:
             return True
         if ended is not None and ended.outcome is Outcome.UNKNOWN and kind <= _ERROR:
             told = {"method": ended.method, "outcome": ended.outcome}
-            self._session._emit(LateAnswer, request_id=request_id, error=error, message=message, **told)
+            self._session.tell(LateAnswer, request_id=request_id, error=error, message=message, **told)
         else:
             what = _what(request_id, kind, answered=ended is not None)
-            self._session._emit(UnexpectedAnswer, request_id=request_id, what=what, error=error, message=message)
+            self._session.tell(UnexpectedAnswer, request_id=request_id, what=what, error=error, message=message)
         return True
 
     def _reject_batch(self, error: RpcError) -> bool:
@@ -167,7 +164,7 @@ class Requester:
         loop = desk.loop
         pending = desk.correlator.open(method, _until(loop, timeout, deadline), loop.create_future())
         try:
-            await self._send(self._strategy.encode(pending.request_id, method, params), (pending,))
+            await self._send(self._strategy.encode(pending.request_id, method, params), (pending,), params)
             return await pending.waiter
         except BaseException:
             desk.abandon(pending)
@@ -177,16 +174,12 @@ class Requester:
         """Have answers found."""
         self._desk.read_with(self._strategy)
 
-    async def _send(self, payload: bytes, members: tuple[Pending, ...]) -> None:
+    async def _send(self, payload: bytes, members: tuple[Pending, ...], params: Any = None) -> None:
         """Write what asks for all of `members`; wait for tokens and for room, but not beyond the deadline."""
         if isinstance(self._line, Route):
             self._line.send(payload, text=True)
         else:
-            client: Any = self._line
-            try:
-                client.send_nowait(payload, text=True)
-            except (RateLimited, Backpressure):
-                await _send_patiently(client, payload, members[0])
+            await _send(self._line, payload, members[0], params)
         for pending in members:
             self._desk.sent(pending)
 
@@ -200,12 +193,11 @@ def desk_of(line: Line) -> Desk:
     return cast(Desk, router.answers)
 
 
-async def _send_patiently(client: Any, payload: bytes, pending: Pending) -> None:
-    try:
-        async with asyncio.timeout_at(pending.deadline):
-            await client.send(payload, text=True)
-    except TimeoutError:
-        raise SendTimeout(pending.method) from None
+async def _send(client: Any, payload: bytes, pending: Pending, params: Any) -> None:
+    """Write it as soon as there are tokens and room, before its deadline."""
+    deadline = pending.deadline
+    timeout = None if deadline is None else deadline - asyncio.get_running_loop().time()
+    await client._send(payload, True, (1, pending.method, params), timeout)
 
 
 def _until(loop: asyncio.AbstractEventLoop, timeout: float | None, deadline: float | None) -> float | None:

@@ -222,8 +222,7 @@ class Session:
         for hook in self.config.on_open:
             await hook(route)
         for message, text in list(self.subscriptions.items()):
-            if not self.outbox.try_pay(1, ""):
-                await self.outbox.pay(1, "")
+            await self.outbox.pay()
             route.send(message, text=text)
         route.check()
 
@@ -241,7 +240,7 @@ class Session:
             self._driver.opened()
         self._opened.set()
         self._suspend_watch.start()
-        self._tell(Opened, endpoint=endpoint.display, timings=timings)
+        self.tell(Opened, endpoint=endpoint.display, timings=timings)
 
     def _deliver(self, held: list[Message]) -> None:
         """Let messages flow, also those that came early."""
@@ -327,20 +326,20 @@ class Session:
             end.error.context = end.error.context or self._context("connected to", self.name, end.evidence)
             self.telemetry.add(f"errors_{end.error.category}")
             self._last_error = end.error
-        self._tell(Closed, code=end.code, reason=end.reason, error=end.error)
+        self.tell(Closed, code=end.code, reason=end.reason, error=end.error)
         if self._driver is None or self._ending:
             self._finish(self._reading_error(end))
         else:
             self._recover(self._driver, end)
 
     def on_loop_blocked(self, lag_ns: int) -> None:
-        self._tell(LoopBlocked, lag_ns=lag_ns)
+        self.tell(LoopBlocked, lag_ns=lag_ns)
 
     def on_pong(self, rtt_ns: int) -> None:
         self._emit("heartbeat.pong", epoch=self.epoch, rtt_ns=rtt_ns)
 
     def on_stale(self, silent_ns: int) -> None:
-        self._tell(StaleData, stream="", silent_ns=silent_ns)
+        self.tell(StaleData, stream="", silent_ns=silent_ns)
 
     def on_writable(self) -> None:
         self.outbox.on_room()
@@ -351,7 +350,7 @@ class Session:
         self.state, self._plan = State.RECONNECTING, plan
         self.telemetry.add("reconnect_attempts")
         self._last_error = error or self._last_error
-        self._tell(Reconnecting, attempt=plan.attempt, delay_seconds=plan.delay_seconds, error=error)
+        self.tell(Reconnecting, attempt=plan.attempt, delay_seconds=plan.delay_seconds, error=error)
 
     def on_give_up(self, decision: GiveUp) -> None:
         self._plan = None
@@ -362,7 +361,7 @@ class Session:
         self.inbox.interrupt(decision.error)
         self._opened.set()  # whoever waits looks at the state
         self._opened.clear()
-        self._tell(Halted, error=decision.error)
+        self.tell(Halted, error=decision.error)
 
     # ---- InboxOwner -------------------------------------------------------------------------------------------------
 
@@ -377,7 +376,7 @@ class Session:
         self.telemetry.add("inbox_pauses")
         self.connection.pause_reading()
         self._pause_timer = self._loop.call_later(self.config.max_pause, self._too_slow)
-        self._tell(ReadingPaused, inbox_messages=len(self.inbox), inbox_bytes=self.inbox.waiting_bytes)
+        self.tell(ReadingPaused, inbox_messages=len(self.inbox), inbox_bytes=self.inbox.waiting_bytes)
 
     def on_inbox_drained(self) -> None:
         """There is room again."""
@@ -385,14 +384,14 @@ class Session:
             return
         paused_ns = self._clock.now_ns() - self._paused_ns
         self._stop_pause()
-        self._tell(ReadingResumed, paused_ns=paused_ns)
+        self.tell(ReadingResumed, paused_ns=paused_ns)
         self.connection.resume_reading()
 
     def on_callback_error(self, error: BaseException, message: Message) -> None:
         """The user's callback raised: said, counted, and the connection stays up."""
         self.telemetry.add("errors_application")
         _log.error("on_message of %r raised; the connection stays up", self.name, exc_info=error)
-        self._tell(CallbackFailed, error=error, message_opcode=message.opcode)
+        self.tell(CallbackFailed, error=error, message_opcode=message.opcode)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
@@ -411,7 +410,7 @@ class Session:
     def _see(self, message: Message) -> Gap:
         """The first message after blindness: it carries the gap, and the event is said before it is delivered."""
         gap = self.ledger.end("", message.received_ns)
-        self._tell(GapEvent, gap=gap)
+        self.tell(GapEvent, gap=gap)
         return gap
 
     def _last_good_ns(self) -> int:
@@ -434,7 +433,7 @@ class Session:
         messages, size = len(self.inbox), self.inbox.waiting_bytes
         paused_ns = self._clock.now_ns() - self._paused_ns if self._paused_ns is not None else 0
         self._stop_pause()
-        self._tell(SlowConsumerEvent, inbox_messages=messages, inbox_bytes=size, paused_ns=paused_ns)
+        self.tell(SlowConsumerEvent, inbox_messages=messages, inbox_bytes=size, paused_ns=paused_ns)
         if self.connection is not None:
             self.connection.fail(SlowConsumer(messages, size, paused_ns / 1e9), _POLICY_VIOLATION)
 
@@ -446,7 +445,7 @@ class Session:
 
     def _on_suspended(self, suspended_ns: int) -> None:
         """The machine slept: whatever the socket says, the peer has long gone on."""
-        self._tell(Suspended, suspended_ns=suspended_ns)
+        self.tell(Suspended, suspended_ns=suspended_ns)
         if self._driver is not None and self.connection is not None:
             self.connection.abort(ConnectionLost(f"the machine slept for {suspended_ns / 1e9:.1f} s"))
 
@@ -463,7 +462,8 @@ class Session:
     def _refuse(self) -> Never:
         raise self.refusal()
 
-    def _tell(self, kind: type[Event], **fields: Any) -> None:
+    def tell(self, kind: type[Event], **fields: Any) -> None:
+        """Say what happens, to `on_event` and to whoever listens by name."""
         self._announcer.tell(kind, self.name, self.epoch, **fields)
 
     def _emit(self, name: str, **fields: Any) -> None:
