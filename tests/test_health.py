@@ -100,7 +100,7 @@ class TestReasons:
         streams = {f"ticker.{number}": NOW - 6 * SECOND for number in range(5)} | {"trades": NOW - SECOND}
         health = judged(streams=streams)
         assert health.stale == {f"ticker.{number}": 6.0 for number in range(5)}
-        assert health.reasons[0].text == "no data for more than 5 s on ticker.0, ticker.1, ticker.2 and 2 more"
+        assert health.reasons[0].text == "no data for up to 6.0 s on ticker.0, ticker.1, ticker.2 and 2 more"
         assert health.score == 70
 
     def test_staleness_is_judged_only_where_a_limit_is_set_and_the_connection_open(self) -> None:

@@ -23,6 +23,7 @@ LAYERS = {
         "wsx._ratelimit",
         "wsx._telemetry",
         "wsx._signal",
+        "wsx._watched",
         "wsx._envelope",
         "wsx._json",
         "wsx._router",
@@ -59,6 +60,7 @@ LAYERS = {
         "wsx.reconnection",
         "wsx.route",
         "wsx.session",
+        "wsx.stream_watch",
         "wsx.suspend_watch",
     ],
     "messaging": [

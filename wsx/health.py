@@ -61,7 +61,7 @@ class HealthInputs:
     state: the client's, in lower case. since_ns: when it began. heartbeat_ns: when the last PONG came, or when the
     connection opened; None where the heartbeat is off. rtt_ns: None before the first PONG. rate_limit: bucket -> used
     part, 0 to 1. queues: name -> (depth, limit), in a unit that the name tells. streams: subscription -> when its
-    last data came. reconnects: since the client began. last_error: in words, without secrets.
+    last data came. stream_limits: seconds that a subscription may be silent, where it has a limit of its own. reconnects: since the client began. last_error: in words, without secrets.
     """
 
     state: str
@@ -71,6 +71,7 @@ class HealthInputs:
     rate_limit: Mapping[str, float] = field(default_factory=dict)
     queues: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     streams: Mapping[str, int] = field(default_factory=dict)
+    stream_limits: Mapping[str, float] = field(default_factory=dict)
     reconnects: int = 0
     last_error: str | None = None
 
@@ -89,7 +90,7 @@ class Health:
     """How a client was at `at_ns` (monotonic).
 
     heartbeat_age, rtt: seconds, None where there is none. stale: subscription -> seconds without data, those above the
-    threshold. score: 0 to 100, which is 100 less the penalties of `reasons`. ready: open, with a score that suffices.
+    limit. score: 0 to 100, which is 100 less the penalties of `reasons`. ready: open, with a score that suffices.
     The other fields are those of `HealthInputs`.
     """
 
@@ -150,10 +151,13 @@ def _seconds(from_ns: int, to_ns: int) -> float:
 
 
 def _stale(inputs: HealthInputs, thresholds: Thresholds, now_ns: int) -> dict[str, float]:
-    if thresholds.data_age is None or inputs.state != "open":
-        return {}
-    ages = {stream: _seconds(last_ns, now_ns) for stream, last_ns in inputs.streams.items()}
-    return {stream: age for stream, age in ages.items() if age > thresholds.data_age}
+    """Stream -> its age, of those that are older than they may be."""
+    found: dict[str, float] = {}
+    for stream, last_ns in inputs.streams.items() if inputs.state == "open" else ():
+        age, limit = _seconds(last_ns, now_ns), inputs.stream_limits.get(stream, thresholds.data_age)
+        if limit is not None and age > limit:
+            found[stream] = age
+    return found
 
 
 def _reasons(inputs: HealthInputs, thresholds: Thresholds, stale: Mapping[str, float], now_ns: int) -> Iterator[Reason]:
@@ -165,7 +169,7 @@ def _reasons(inputs: HealthInputs, thresholds: Thresholds, stale: Mapping[str, f
     else:
         yield from _line_reasons(inputs, thresholds, now_ns)
     if stale:
-        text = f"no data for more than {thresholds.data_age:g} s on {_listed(stale)}"
+        text = f"no data for up to {max(stale.values()):.1f} s on {_listed(stale)}"
         yield Reason("stale", _STALE, text)
     yield from _queue_reasons(inputs, thresholds)
 

@@ -75,11 +75,26 @@ class MessageHandler:
     """
 
     def __init__(self, line: Line) -> None:
-        self._router = router_of(session_of(line))
+        self._session = session_of(line)
+        self._router = router_of(self._session)
 
-    def on_channel(self, channel: str, callback: Callback) -> Callable[[], None]:
-        """Call it with each message whose `params.channel` is `channel`. Raises TypeError for what cannot be called."""
-        return self._add(self._router.channels, channel, callback)
+    def on_channel(self, channel: str, callback: Callback, *, data_timeout: float | None = None) -> Callable[[], None]:
+        """Call it with each message whose `params.channel` is `channel`. Raises TypeError for what cannot be called.
+
+        data_timeout: seconds after which a channel without messages is said to be stale (`StaleData`, and blind in the
+        ledger until the next one); None: never. Raises ValueError for another one of the same channel.
+        """
+        if data_timeout is None:
+            return self._add(self._router.channels, channel, callback)
+        _check(callback)
+        streams = self._session.streams
+        remove = self._add(self._router.channels, channel, streams.watch(channel, callback, data_timeout))
+
+        def forget() -> None:
+            streams.forget(channel)
+            remove()
+
+        return forget
 
     def on_prefix(self, prefix: str, callback: Callback) -> Callable[[], None]:
         """The same for channels that begin with `prefix`, such as "book."."""

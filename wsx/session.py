@@ -48,6 +48,7 @@ from wsx.ledger import Ledger
 from wsx.outbox import Outbox
 from wsx.reconnection import GiveUp, Plan
 from wsx.route import Route
+from wsx.stream_watch import StreamWatch
 from wsx.suspend_watch import SuspendWatch
 from wsx.transport.base import Dial
 
@@ -105,6 +106,7 @@ class Session:
         self.state = State.CONNECTING
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self._opened, self._driver = asyncio.Event(), self._make_driver()
+        self.streams = StreamWatch(self._loop, self._clock, self.ledger, self.tell, lambda: self.epoch)
         self.outbox = Outbox(config.rate_limit, self._refuse)
         self._suspend_watch = SuspendWatch(self._loop, self._clock, self._on_suspended)
 
@@ -128,6 +130,8 @@ class Session:
             rtt_ns=counters["last_rtt_ns"] or None,
             rate_limit=self._utilisation(),
             queues=self._queues(),
+            streams=self.streams.last_seen(),
+            stream_limits=self.streams.limits(),
             reconnects=max(0, counters["connections_opened"] - 1),
             last_error=None if self._last_error is None else describe(self._last_error),
         )
@@ -240,6 +244,7 @@ class Session:
             self._driver.opened()
         self._opened.set()
         self._suspend_watch.start()
+        self.streams.start()
         self.tell(Opened, endpoint=endpoint.display, timings=timings)
 
     def _deliver(self, held: list[Message]) -> None:
@@ -313,6 +318,7 @@ class Session:
             self._use_writer(None)
             self._opened.clear()
             self._suspend_watch.stop()
+            self.streams.stop()
             self.outbox.end()
 
     def on_ended(self, end: End) -> None:
@@ -375,6 +381,7 @@ class Session:
         self._paused_ns = self._clock.now_ns()
         self.telemetry.add("inbox_pauses")
         self.connection.pause_reading()
+        self.streams.stop()
         self._pause_timer = self._loop.call_later(self.config.max_pause, self._too_slow)
         self.tell(ReadingPaused, inbox_messages=len(self.inbox), inbox_bytes=self.inbox.waiting_bytes)
 
@@ -386,6 +393,7 @@ class Session:
         self._stop_pause()
         self.tell(ReadingResumed, paused_ns=paused_ns)
         self.connection.resume_reading()
+        self.streams.start()
 
     def on_callback_error(self, error: BaseException, message: Message) -> None:
         """The user's callback raised: said, counted, and the connection stays up."""

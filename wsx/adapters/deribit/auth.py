@@ -1,0 +1,93 @@
+"""Logging in at Deribit: credentials, signatures, how long a token lives. Pure: time and chance are arguments.
+
+Rules: docs.deribit.com, "Authentication" and public/auth.
+Not here: asking the exchange (session.py).
+"""
+
+import hashlib
+import hmac
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wsx.secret import Secret
+
+_REFRESH_AT = 0.8  # of a token's life
+_ID, _SECRET = "DERIBIT_CLIENT_ID", "DERIBIT_CLIENT_SECRET"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An API key of Deribit's. client_secret: a str is made a `Secret`. scope: what is asked for, as Deribit writes it.
+
+    session: a name makes the tokens outlive the connection ("session:NAME"). sign: log in with a signature, so that
+    the secret never leaves; False sends it (client_credentials). Raises TypeError and ValueError.
+    """
+
+    client_id: str
+    client_secret: Secret
+    scope: str = ""
+    session: str = ""
+    sign: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.client_secret, str):
+            object.__setattr__(self, "client_secret", Secret(self.client_secret))
+        if not isinstance(self.client_secret, Secret):
+            raise TypeError(f"client_secret must be a str or a Secret, not {type(self.client_secret).__name__}")
+        for name in ("client_id", "scope", "session"):
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+        if not self.client_id:
+            raise ValueError(f"client_id is empty: is {_ID} set?")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Credentials | None":
+        """Those of DERIBIT_CLIENT_ID and DERIBIT_CLIENT_SECRET; None where neither is set. ValueError for half of them."""
+        found = [environment.get(name, "") for name in (_ID, _SECRET)]
+        if not any(found):
+            return None
+        if not all(found):
+            missing = _ID if not found[0] else _SECRET
+            raise ValueError(f"{missing} is not set, and the other of {_ID} and {_SECRET} is; set both or neither")
+        return cls(found[0], Secret(found[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a login gave. expires_at: on the clock that `now` was read from, seconds."""
+
+    access: Secret
+    refresh: Secret
+    scope: str
+    expires_at: float
+    refresh_at: float
+
+    @classmethod
+    def from_result(cls, result: Mapping[str, Any], now: float) -> "Token":
+        """Of the result of public/auth. Raises KeyError, TypeError or ValueError for one that is none."""
+        life = float(result["expires_in"])
+        access, refresh = Secret(result["access_token"]), Secret(result["refresh_token"])
+        return cls(access, refresh, str(result["scope"]), now + life, now + life * _REFRESH_AT)
+
+
+def login_params(credentials: Credentials, timestamp_ms: int, nonce: str) -> dict[str, Any]:
+    """The params of public/auth. timestamp_ms: the exchange's time, as far as it is known; good for 60 s."""
+    params: dict[str, Any] = {"client_id": credentials.client_id}
+    session = f"session:{credentials.session}" if credentials.session else ""
+    scope = " ".join(filter(None, (session, credentials.scope)))
+    if scope:
+        params["scope"] = scope
+    if not credentials.sign:
+        return params | {"grant_type": "client_credentials", "client_secret": credentials.client_secret.reveal()}
+    signature = sign(credentials.client_secret, timestamp_ms, nonce)
+    signed = {"timestamp": timestamp_ms, "nonce": nonce, "data": "", "signature": signature}
+    return params | {"grant_type": "client_signature"} | signed
+
+
+def sign(secret: Secret, timestamp_ms: int, nonce: str, data: str = "") -> str:
+    """The signature of public/auth: hex of HMAC-SHA256 over timestamp, nonce and data, a line each."""
+    text = f"{timestamp_ms}\n{nonce}\n{data}"
+    return hmac.new(secret.reveal().encode(), text.encode(), hashlib.sha256).hexdigest()
