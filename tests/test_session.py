@@ -478,3 +478,84 @@ def test_a_pong_is_told_by_name(run):
 
     (rtt_ns,) = run(main())
     assert rtt_ns > 0
+
+
+# ---- what ends the restoring of a connection ------------------------------------------------------------------------
+
+
+async def greet(route):
+    await route.request("hello", lambda message: message.text == "welcome", timeout=5)
+
+
+async def restore_against(reply, timeout=10):
+    """A client whose second connection gets `reply(number, reader, writer)` instead of a welcome: what followed."""
+
+    async def serve(number, reader, writer):
+        await read_text(reader)
+        if number == 2:
+            await reply(reader, writer)
+            return
+        writer.write(text("welcome"))
+        if number == 1:
+            await asyncio.sleep(0.02)
+            writer.transport.abort()
+        await stay(reader)
+
+    seen = []
+    options = {"reconnect": QUICK, "on_open": [greet], "on_event": seen.append, "close_timeout": 0.1}
+    async with Server(serve) as server, wsx.connect(server.url, **options) as client, asyncio.timeout(timeout):
+        while client.epoch < 3 and client.state not in (wsx.State.HALTED, wsx.State.CLOSED):
+            await asyncio.sleep(0.005)
+        if client.state not in (wsx.State.HALTED, wsx.State.CLOSED):
+            await client.wait_open()
+        return client.state, client.epoch, [type(event).__name__ for event in seen], seen
+
+
+def test_a_connection_that_is_cut_while_it_is_restored_is_followed_by_another(run):
+    async def cut(reader, writer):
+        writer.transport.abort()
+
+    state, epoch, kinds, _ = run(restore_against(cut))
+    assert (state, epoch) == (wsx.State.OPEN, 3)
+    assert kinds.count("Opened") == 2 and kinds.count("Reconnecting") == 2
+
+
+@pytest.mark.parametrize("code, state", [(1012, wsx.State.OPEN), (3000, wsx.State.HALTED), (1008, wsx.State.HALTED)])
+def test_a_close_while_a_connection_is_restored_means_what_its_code_means(run, code, state):
+    async def leave(reader, writer):
+        writer.write(close(code))
+        await stay(reader)
+
+    assert run(restore_against(leave))[0] == state
+
+
+def test_a_hook_whose_own_error_is_no_reason_to_give_up_is_tried_again(run):
+    refused = []
+
+    async def picky(route):
+        await greet(route)
+        if route.epoch == 2:
+            refused.append(route.epoch)
+            raise errors.RpcError(11051, "system_maintenance")
+
+    async def serve(number, reader, writer):
+        await read_text(reader)
+        writer.write(text("welcome"))
+        if number == 1:
+            await asyncio.sleep(0.02)
+            writer.transport.abort()
+        await stay(reader)
+
+    async def main():
+        seen = []
+        options = {"reconnect": QUICK, "on_open": [picky], "on_event": seen.append}
+        async with Server(serve) as server, wsx.connect(server.url, **options) as client:
+            while client.epoch < 3:
+                await asyncio.sleep(0.005)
+            await client.wait_open()
+            return [event.error for event in seen if isinstance(event, events.Reconnecting)]
+
+    first, second = run(main())
+    assert refused == [2] and isinstance(first, errors.ConnectionLost)
+    assert isinstance(second, errors.RestoreFailed) and "11051 system_maintenance" in str(second)
+    assert isinstance(second.__cause__, errors.RpcError)

@@ -14,7 +14,7 @@ from wsx.backoff import Backoff
 from wsx.clock import Clock, MonotonicClock
 from wsx.config import ErrorJudge
 from wsx.connection import End
-from wsx.errors import ConnectionClosed
+from wsx.errors import ConnectionClosed, Verdict
 from wsx.reconnection import Attempts, GiveUp, HostBudget, Plan
 
 
@@ -72,9 +72,8 @@ class Driver:
     def lost(self, end: End) -> None:
         """The open connection has ended."""
         error = end.error or ConnectionClosed(end.code, end.reason)
-        verdict = self._handler.judge(end.error) if end.error else self._handler.judge_close(end.code, end.reason)
         now_ns, jitter = self._clock.now_ns(), self._jitter()
-        decision = self._attempts.lost(error, verdict, now_ns, jitter=jitter, host=self._host())
+        decision = self._attempts.lost(error, self._judge(error), now_ns, jitter=jitter, host=self._host())
         if isinstance(decision, GiveUp):
             self._owner.on_give_up(decision)
         else:
@@ -108,9 +107,16 @@ class Driver:
                 return await self._owner.open_once()
             except Exception as failure:
                 error = failure
-                verdict, now_ns = self._handler.judge(failure), self._clock.now_ns()
+                verdict, now_ns = self._judge(failure), self._clock.now_ns()
                 decision = self._attempts.failed(failure, verdict, now_ns, jitter=self._jitter())
         self._owner.on_give_up(decision)
+
+    def _judge(self, error: BaseException) -> Verdict:
+        if isinstance(error, ConnectionClosed):
+            verdict: Verdict = self._handler.judge_close(error.code, error.reason)
+        else:
+            verdict = self._handler.judge(error)
+        return verdict
 
     async def _wait(self, delay_seconds: float) -> None:
         """Wait, unless somebody says `again`."""

@@ -7,6 +7,7 @@
     ├── ConnectionLost            connection      reconnect      ConnectionError
     │   ├── DataTimeout           connection      reconnect      TimeoutError
     │   ├── HeartbeatTimeout      connection      reconnect      TimeoutError
+    │   ├── RestoreFailed         connection      reconnect
     │   └── SlowConsumer          connection      reconnect
     ├── ReconnectExhausted        connection      pass_through   ConnectionError
     ├── ProtocolError             protocol        notify
@@ -17,6 +18,7 @@
     ├── RpcError                  application     pass_through
     ├── OutcomeUnknown            application     pass_through
     │   └── AnswerTimeout         application     pass_through   TimeoutError
+    ├── SubscriptionRefused       application     pass_through
     ├── TooManyPending            application     pass_through
     ├── NotConnected              application     pass_through   ConnectionError
     ├── ConnectionClosed          application     pass_through   ConnectionError
@@ -65,16 +67,20 @@ __all__ = [
     "RateLimited",
     "ReconnectExhausted",
     "Recovery",
+    "RestoreFailed",
     "RpcError",
     "SendTimeout",
     "SlowConsumer",
     "Stage",
+    "SubscriptionRefused",
     "TooManyPending",
     "Verdict",
     "WrongThread",
     "WsxError",
 ]
 
+
+_SHOWN = 8  # names that a text lists
 
 # ---- words ----------------------------------------------------------------------------------------------------------
 
@@ -292,6 +298,13 @@ class DataTimeout(ConnectionLost, TimeoutError):
         )
 
 
+class RestoreFailed(ConnectionLost):
+    """A new connection was open, but what prepares it did not succeed: `__cause__` says why."""
+
+    def __init__(self, what: str, *, context: ErrorContext | None = None) -> None:
+        super().__init__(f"it could not be restored: {what}", context=context)
+
+
 class SlowConsumer(ConnectionLost):
     """The application did not read its messages, and wsx ended the connection (never silence: promise 5).
 
@@ -436,6 +449,17 @@ class AnswerTimeout(OutcomeUnknown, TimeoutError):
 
     def __init__(self, method: str, request_id: int | str | None, *, context: ErrorContext | None = None) -> None:
         super().__init__(method, request_id, "its deadline passed", context=context)
+
+
+class SubscriptionRefused(WsxError):
+    """The exchange did not take these channels; the others of the same call are subscribed. channels: their names."""
+
+    def __init__(self, channels: Iterable[str], *, context: ErrorContext | None = None) -> None:
+        self.channels = tuple(channels)
+        shown = ", ".join(map(_printable, self.channels[:_SHOWN]))
+        more = f" and {len(self.channels) - _SHOWN} more" if len(self.channels) > _SHOWN else ""
+        text = f"the exchange refused {shown}{more}; the others are subscribed; check their names and the login's scope"
+        super().__init__(text, context=context)
 
 
 class TooManyPending(WsxError):

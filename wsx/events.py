@@ -13,6 +13,8 @@
     ├── Suspended         the machine slept, and has been woken
     ├── LoopBlocked       the event loop did not run for a while
     ├── CallbackFailed    the user's callback raised; the connection stays up
+    ├── SubscriptionRestored  it was subscribed again on a new connection
+    ├── SubscriptionRefused   the exchange does not take it any more: it will not be restored
     ├── ProtocolError     a message is not what the protocol above WebSocket allows; the connection stays up
     ├── UnexpectedAnswer  an answer that belongs to no request, or answers none
     └── LateAnswer        an answer to a request that had been given up
@@ -44,6 +46,8 @@ __all__ = [
     "Reconnecting",
     "SlowConsumer",
     "StaleData",
+    "SubscriptionRefused",
+    "SubscriptionRestored",
     "Suspended",
     "UnexpectedAnswer",
 ]
@@ -200,6 +204,20 @@ class UnexpectedAnswer(Event):
     what: str
     error: BaseException | None = None
     message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionRestored(Event):
+    """stream: the channel."""
+
+    stream: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionRefused(Event):
+    """stream: the channel. The error of the same name is for whoever asks for one; this is said on a reconnect."""
+
+    stream: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

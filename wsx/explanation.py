@@ -35,10 +35,12 @@ from wsx.errors import (
     RateLimitTimeout,
     ReconnectExhausted,
     Recovery,
+    RestoreFailed,
     RpcError,
     SendTimeout,
     SlowConsumer,
     Stage,
+    SubscriptionRefused,
     TooManyPending,
     WrongThread,
     WsxError,
@@ -108,6 +110,13 @@ _CLASSES: dict[type[BaseException], _Words] = {
             "raise data_timeout where the stream is known to be this quiet, or subscribe to something that is not",
         ),
     ),
+    RestoreFailed: _Words(
+        "A new connection was open, but a hook, the login or a subscription on it failed, so it was given up.",
+        (
+            "look at what caused it, below",
+            "where it goes on, call what the hook does by hand, to see what the server says",
+        ),
+    ),
     SlowConsumer: _Words(
         "Messages came faster than this program read them, for so long that what it would have read next was old.",
         (
@@ -163,6 +172,14 @@ _CLASSES: dict[type[BaseException], _Words] = {
         "The request was sent, and the connection ended before its answer came. It may have been carried out, or not.",
         ("look up what became of it (an order by its label) before sending it again",),
         "It keeps its outcome as unknown, and never sends it again.",
+    ),
+    SubscriptionRefused: _Words(
+        "The exchange does not have these channels, or does not give them to this login.",
+        (
+            "check the channels' names: the instrument may have expired",
+            "log in before private and raw channels, with a scope that allows them",
+        ),
+        "It subscribed to the others, and restores only what was acknowledged.",
     ),
     TooManyPending: _Words(
         "More requests wait for their answers than may. Either they are asked faster than the other side answers, or it"

@@ -32,7 +32,7 @@ class Route:
         self._most_held = most_held
         self._connection = connection
         self._asked: list[tuple[IsAnswer, asyncio.Future[Message]]] = []
-        self._error: Exception | None = None
+        self.error: Exception | None = None  # what has ended the connection
 
     def send(self, data: Any, *, text: bool | None = None) -> None:
         """Send a message past the rate limit. Raises NotConnected where the connection has ended."""
@@ -68,14 +68,14 @@ class Route:
 
     def check(self) -> None:
         """Raise what ended the connection, if anything did."""
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
         if self._connection.closing:
             raise NotConnected("the connection began to close before it was restored; nothing was sent")
 
     def fail(self, error: Exception) -> None:
         """The connection has ended: whoever waits is told."""
-        self._error = error
+        self.error = error
         for _, answer in self._asked:
             if not answer.done():
                 answer.set_exception(error)

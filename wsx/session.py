@@ -25,7 +25,16 @@ from wsx.connection import Connection, End, open_connection
 from wsx.driver import REAL, Driver, Surroundings
 from wsx.endpoint import Endpoint, parse_url
 from wsx.error_handler import ErrorHandler
-from wsx.errors import ConnectionClosed, ConnectionLost, ErrorContext, NotConnected, SlowConsumer, WsxError
+from wsx.errors import (
+    ConnectionClosed,
+    ConnectionLost,
+    ErrorContext,
+    NotConnected,
+    Recovery,
+    RestoreFailed,
+    SlowConsumer,
+    WsxError,
+)
 from wsx.events import (
     CallbackFailed,
     Closed,
@@ -173,7 +182,13 @@ class Session:
 
     async def open_once(self) -> None:
         """Another opening (`DriverOwner`)."""
-        self._deliver(await self._open())
+        try:
+            held = await self._open()
+        except WsxError as error:
+            if error.recovery is not Recovery.PASS_THROUGH or isinstance(error, ConnectionClosed):
+                raise  # the driver knows what it means
+            raise RestoreFailed(str(error), context=error.context) from error  # there is no code to pass it to
+        self._deliver(held)
 
     async def _open(self) -> list[Message]:
         """Open, restore and take into use one connection; what came for the user meanwhile."""
@@ -216,8 +231,11 @@ class Session:
             connection.resume_reading()
             await self._prepare(self._route)
             return list(self._route.held)
-        except BaseException:
+        except BaseException as error:
+            ended = self._route.error
             connection.drop()
+            if isinstance(error, Exception) and ended is not None and ended is not error:
+                raise ended from error  # what a hook met is what came of it
             raise
         finally:
             self._route = self.inbox.divert = None

@@ -71,6 +71,10 @@ _TOLD: dict[type[events.Event], Signal] = {
         "the connection lives, but no data comes",
         {**_EPOCH, **_STREAM, "silent_ns": "nanoseconds without data"},
     ),
+    events.SubscriptionRestored: Signal(
+        "subscription.restored", "it was subscribed again after a reconnect", {**_EPOCH, **_STREAM}
+    ),
+    events.SubscriptionRefused: Signal("subscription.refused", "the server did not take it", {**_EPOCH, **_STREAM}),
     events.ReadingPaused: Signal(
         "backpressure.reading_paused", "the inbox is full, and nothing more is read", {**_EPOCH, **_WAITING}
     ),
@@ -113,8 +117,6 @@ _OTHERS = (
     Signal("message.received", "a message was taken in", {**_EPOCH, **_FRAME}),
     Signal("message.sent", "a message went to the kernel or the write buffer", {**_EPOCH, **_FRAME}),
     Signal("heartbeat.pong", "the PONG to wsx's own PING came", {**_EPOCH, "rtt_ns": "nanoseconds of the round trip"}),
-    Signal("subscription.restored", "it was subscribed again after a reconnect", {**_EPOCH, **_STREAM}),
-    Signal("subscription.refused", "the server did not take it", {**_EPOCH, **_STREAM}),
     Signal(
         "rate_limit.waited",
         "a request had to wait, and passed",
