@@ -22,15 +22,15 @@ _SLACK = 64  # deadlines of closed requests that are kept, beyond as many as are
 class Pending:
     """One request without an outcome yet. waiter: what the caller waits with. deadline: None for none.
 
-    together: what the requests of one message share, or None. sent: its bytes may have left.
+    together: what the requests of one message share, or None. sent: its bytes may have left. sent_ns: when (monotonic).
     """
 
-    __slots__ = ("deadline", "method", "request_id", "sent", "together", "waiter")
+    __slots__ = ("deadline", "method", "request_id", "sent", "sent_ns", "together", "waiter")
 
     def __init__(self, request_id: int, method: str, deadline: float | None, waiter: Any, together: object) -> None:
         self.request_id, self.method, self.deadline = request_id, method, deadline
         self.waiter, self.together = waiter, together
-        self.sent = False
+        self.sent, self.sent_ns = False, 0
 
 
 @dataclass(frozen=True, slots=True)

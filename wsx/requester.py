@@ -9,6 +9,8 @@ Not here: which answer belongs to which request (correlation.py), JSON-RPC's own
 """
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Any, cast
 
 from wsx._message import Message
@@ -31,7 +33,12 @@ _RESULT, _ERROR, _NEITHER = 0, 1, 2  # what an answer holds (_router.pyx); 3: bo
 
 
 class Desk:
-    """What the requesters of one client share. Made by `desk_of`."""
+    """What the requesters of one client share. Made by `desk_of`.
+
+    observer(pending, message, error): called with each answer that ended a request; None: nobody looks.
+    """
+
+    observer: Callable[[Pending, Message, RpcError | None], object] | None = None
 
     def __init__(self, session: Session, router: Router) -> None:
         self.correlator = Correlator()
@@ -44,6 +51,8 @@ class Desk:
     def sent(self, pending: Pending) -> None:
         """Its bytes have gone."""
         self.correlator.sent(pending)
+        if self.observer is not None:
+            pending.sent_ns = time.monotonic_ns()
         deadline = pending.deadline
         if deadline is not None and (self._timer is None or deadline < self._timer_at):
             self._set_timer(deadline)
@@ -57,7 +66,10 @@ class Desk:
         if kind <= _ERROR and type(request_id) is int:
             pending = self.correlator.close(request_id, Outcome.REJECTED if kind else Outcome.OK)
             if pending is not None:
-                _settle(pending, _error_of(value, pending.method, request_id) if kind else None, value)
+                error = _error_of(value, pending.method, request_id) if kind else None
+                _settle(pending, error, value)
+                if self.observer is not None:
+                    self.observer(pending, message, error)
                 return True
         error = _error_of(value, "", request_id) if kind == _ERROR else None
         return self._stray(request_id, error, kind, message)

@@ -128,6 +128,10 @@ class Session:
     def state(self, state: State) -> None:
         self._state, self.since_ns = state, self._clock.now_ns()
 
+    def now_ns(self) -> int:
+        """The client's time (monotonic)."""
+        return self._clock.now_ns()
+
     def health(self) -> Health:
         """How the client is now."""
         counters, connection = self.telemetry.snapshot(), self.connection

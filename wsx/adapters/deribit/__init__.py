@@ -1,0 +1,11 @@
+"""Deribit: `connect`, the names of its channels, credentials. Needs nothing beyond wsx; typed views need msgspec.
+
+from wsx.adapters import deribit
+async with deribit.connect("test") as exchange: ...
+"""
+
+from wsx.adapters.deribit.auth import Credentials
+from wsx.adapters.deribit.channels import book, chart, ticker, trades, user
+from wsx.adapters.deribit.session import Deribit, connect
+
+__all__ = ["Credentials", "Deribit", "book", "chart", "connect", "ticker", "trades", "user"]

@@ -1,0 +1,131 @@
+"""Deribit's protocol, as the five verbs of an `Adapter`: logging in, its heartbeat, its channels.
+
+    new connection ──▶ public/auth ──▶ public/set_heartbeat ──▶ private, then public channels
+
+`test_request` is answered in compiled code, at once, past every queue; so quiet sockets live too.
+Not here: what a user holds (session.py), credentials and signatures (auth.py), costs (wsx/rate_profile.py).
+"""
+
+import os
+import time
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from wsx.adapters.base import Adapter, Limits
+from wsx.adapters.deribit.auth import Credentials, Token, login_params
+from wsx.adapters.deribit.errors import INVALID_CREDENTIALS, as_login_error
+from wsx.errors import RpcError
+from wsx.json_rpc import JsonRpc
+from wsx.message_handler import Line, MessageHandler
+from wsx.route import Route
+
+_ANSWER = b'{"jsonrpc":"2.0","id":"test_request","method":"public/test","params":{}}'
+_SKEW_MS = 1000  # a clock that is this far off may be why a signature was refused
+
+
+class DeribitAdapter(Adapter):
+    """url: where. credentials: None for market data without a login. heartbeat_interval: seconds, at least 10.
+
+    token: of the login, None without one. timeout: seconds for each request that prepares a connection.
+    """
+
+    limits = Limits(channels=500, bytes=30_000)  # of 32 kB a frame
+    timeout = 10.0
+
+    def __init__(self, url: str, credentials: Credentials | None = None, heartbeat_interval: int = 30) -> None:
+        self.url = url
+        self.credentials = credentials
+        self.token: Token | None = None
+        self._heartbeat_interval = heartbeat_interval
+        self._skew_ms = 0  # the exchange's clock less ours, once a signature was refused for it
+
+    # ---- the five verbs ---------------------------------------------------------------------------------------------
+
+    async def authenticate(self, line: Line) -> None:
+        """Log in, by the tokens of a session that outlives connections where there are any. Raises
+        AuthenticationFailed."""
+        if self.credentials is None:
+            return
+        if not (self.credentials.session and self._is_alive() and await self.refresh(line)):
+            await self.login(line)
+
+    async def heartbeat(self, line: Line) -> None:
+        """Have the exchange ask regularly whether we are there, and answer."""
+        MessageHandler(line).answer("heartbeat", "test_request", _ANSWER)
+        await self.ask(line, "public/set_heartbeat", {"interval": self._heartbeat_interval})
+
+    async def subscribe(self, line: Line, channels: Sequence[str]) -> Collection[str]:
+        """Those of the channels that Deribit lists in its answer. Without a login, none that needs one is asked for:
+        one such channel would make it refuse them all."""
+        allowed = [channel for channel in channels if self.token is not None or not self.is_private(channel)]
+        if not allowed:
+            return ()
+        acknowledged: list[str] = await self.ask(line, f"{self._scope()}/subscribe", {"channels": allowed})
+        return acknowledged
+
+    async def unsubscribe(self, line: Line, channels: Sequence[str]) -> None:
+        await self.ask(line, f"{self._scope()}/unsubscribe", {"channels": list(channels)})
+
+    def is_private(self, channel: str) -> bool:
+        """Raw feeds need a login as well."""
+        return channel.startswith("user.") or channel.endswith(".raw")
+
+    # ---- the login --------------------------------------------------------------------------------------------------
+
+    async def login(self, line: Line) -> None:
+        """A full login. Raises AuthenticationFailed, or RpcError for what may pass."""
+        assert self.credentials is not None
+        try:
+            result = await self._login_once(line)
+        except RpcError as error:
+            if error.code != INVALID_CREDENTIALS or not await self._clock_was_wrong(line):
+                raise as_login_error(error) from error.__cause__
+            result = await self._login_again(line)
+        self._keep(result)
+
+    async def refresh(self, line: Line) -> bool:
+        """New tokens for the old ones. False where the exchange does not want to: then a full login is needed."""
+        assert self.token is not None
+        params = {"grant_type": "refresh_token", "refresh_token": self.token.refresh.reveal()}
+        try:
+            self._keep(await self.ask(line, "public/auth", params))
+        except RpcError:
+            return False
+        return True
+
+    async def ask(self, line: Line, method: str, params: dict[str, Any]) -> Any:
+        """A request within the rate limit, over the open client or over the route of a new connection."""
+        if isinstance(line, Route):
+            await line.session.outbox.pay(1, method, params)
+        return await JsonRpc(line).request(method, params, timeout=self.timeout)
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    async def _login_once(self, line: Line) -> Any:
+        assert self.credentials is not None
+        timestamp_ms = time.time_ns() // 1_000_000 + self._skew_ms
+        return await self.ask(line, "public/auth", login_params(self.credentials, timestamp_ms, os.urandom(8).hex()))
+
+    async def _login_again(self, line: Line) -> Any:
+        try:
+            return await self._login_once(line)
+        except RpcError as error:
+            raise as_login_error(error) from error.__cause__
+
+    async def _clock_was_wrong(self, line: Line) -> bool:
+        """A signature is good for 60 s around the exchange's time: learn how far off our clock is."""
+        assert self.credentials is not None
+        if not self.credentials.sign:
+            return False
+        before = self._skew_ms
+        self._skew_ms = int(await self.ask(line, "public/get_time", {})) - time.time_ns() // 1_000_000
+        return abs(self._skew_ms - before) >= _SKEW_MS
+
+    def _keep(self, result: Any) -> None:
+        self.token = Token.from_result(result, time.monotonic())
+
+    def _is_alive(self) -> bool:
+        return self.token is not None and time.monotonic() < self.token.expires_at
+
+    def _scope(self) -> str:
+        return "public" if self.token is None else "private"
