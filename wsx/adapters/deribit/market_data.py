@@ -1,0 +1,182 @@
+"""What Deribit's market data holds, as typed structs with the exchange's own field names (docs.deribit.com, "Subscriptions").
+
+    await exchange.subscribe(deribit.ticker("BTC-PERPETUAL"), typed(on_ticker))       # on_ticker(ticker: Ticker, message)
+
+Times are milliseconds since 1970, prices in the instrument's quote currency. A field that the exchange leaves out, or
+writes as null, is None. Fields that come anew are ignored. Needs the extra `wsx[msgspec]`.
+Not here: order books, which are kept whole and exact (wsx/_book.pyx); asking for the channels (channels.py).
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from wsx._envelope import scan
+from wsx._message import Message
+from wsx.message_handler import Callback
+
+try:
+    import msgspec
+except ImportError:
+    raise ImportError("typed market data needs msgspec: pip install 'wsx[msgspec]'") from None
+
+
+class Trade(msgspec.Struct, frozen=True, gc=False):
+    """A trade. direction: the taker's, "buy" or "sell". tick_direction: 0 to 3. iv: options only, percent."""
+
+    trade_id: str
+    trade_seq: int
+    timestamp: int
+    instrument_name: str
+    price: float
+    amount: float
+    direction: str
+    tick_direction: int | None = None
+    contracts: float | None = None
+    index_price: float | None = None
+    mark_price: float | None = None
+    iv: float | None = None
+    liquidation: str | None = None
+    block_trade_id: str | None = None
+    combo_id: str | None = None
+    combo_trade_id: int | str | None = None
+
+
+class Stats(msgspec.Struct, frozen=True, gc=False):
+    """Of the last 24 hours. price_change: percent."""
+
+    high: float | None = None
+    low: float | None = None
+    volume: float | None = None
+    volume_usd: float | None = None
+    price_change: float | None = None
+
+
+class Greeks(msgspec.Struct, frozen=True, gc=False):
+    """Of an option."""
+
+    delta: float | None = None
+    gamma: float | None = None
+    vega: float | None = None
+    theta: float | None = None
+    rho: float | None = None
+
+
+class Ticker(msgspec.Struct, frozen=True):
+    """An instrument at a glance. best_*_price: 0.0 for an empty side. estimated_delivery_price: may be "expired"."""
+
+    timestamp: int
+    instrument_name: str
+    state: str | None = None
+    stats: Stats | None = None
+    last_price: float | None = None
+    mark_price: float | None = None
+    index_price: float | None = None
+    best_bid_price: float | None = None
+    best_bid_amount: float | None = None
+    best_ask_price: float | None = None
+    best_ask_amount: float | None = None
+    min_price: float | None = None
+    max_price: float | None = None
+    open_interest: float | None = None
+    settlement_price: float | None = None
+    estimated_delivery_price: float | str | None = None
+    current_funding: float | None = None
+    funding_8h: float | None = None
+    interest_value: float | None = None
+    underlying_price: float | str | None = None
+    underlying_index: str | None = None
+    interest_rate: float | None = None
+    mark_iv: float | None = None
+    bid_iv: float | None = None
+    ask_iv: float | None = None
+    greeks: Greeks | None = None
+    type: str | None = None  # of incremental_ticker: "snapshot", or "change" with the changed fields alone
+
+
+class Quote(msgspec.Struct, frozen=True, gc=False):
+    """The best prices; None for an empty side."""
+
+    timestamp: int
+    instrument_name: str
+    best_bid_price: float | None = None
+    best_bid_amount: float | None = None
+    best_ask_price: float | None = None
+    best_ask_amount: float | None = None
+
+
+class Index(msgspec.Struct, frozen=True, gc=False):
+    """The price of an index (deribit_price_index)."""
+
+    index_name: str
+    price: float
+    timestamp: int
+
+
+class Candle(msgspec.Struct, frozen=True, gc=False):
+    """A bar of chart.trades; the last one is said again with each trade. tick: its beginning, ms."""
+
+    tick: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    cost: float
+
+
+class InstrumentState(msgspec.Struct, frozen=True, gc=False):
+    """An instrument has come, gone or changed. state: an open set, such as "open", "locked", "settled"."""
+
+    timestamp: int
+    instrument_name: str
+    state: str
+
+
+class PlatformState(msgspec.Struct, frozen=True, gc=False):
+    """The platform is locked or unlocked (for one index or all), or goes into maintenance."""
+
+    locked: bool | None = None
+    price_index: str | None = None
+    maintenance: bool | None = None
+
+
+# The longest beginning that fits a channel counts.
+_TYPES: dict[str, Any] = {
+    "trades.": list[Trade],
+    "ticker.": Ticker,
+    "incremental_ticker.": Ticker,
+    "quote.": Quote,
+    "deribit_price_index.": Index,
+    "chart.trades.": Candle,
+    "instrument.state.": InstrumentState,
+    "platform_state": PlatformState,
+}
+
+
+def typed(callback: Callable[[Any, Message], object]) -> Callback:
+    """A callback for `subscribe` that is given the message's data as what its channel holds, then the message itself.
+
+    Where the data does not fit, msgspec.ValidationError goes the way of any error out of a callback: said, counted, and
+    the connection stays. Raises ValueError (likewise) for a channel that has no type here.
+    """
+
+    def parse_and_call(message: Message) -> object:
+        return callback(message.data_json(type=type_of(_channel(message))), message)
+
+    return parse_and_call
+
+
+@lru_cache(4096)
+def type_of(channel: str) -> Any:
+    """What the data of a channel is. Raises ValueError where that is not known here, as for order books."""
+    found = max((start for start in _TYPES if channel.startswith(start)), key=len, default=None)
+    if found is None:
+        raise ValueError(f"no type for the data of {channel!r}; read message.data_json(), or keep a book")
+    return _TYPES[found]
+
+
+def _channel(message: Message) -> str:
+    envelope = scan(message.data)
+    channel = envelope.channel if envelope is not None else message.json()["params"]["channel"]
+    return str(channel)
