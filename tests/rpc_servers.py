@@ -4,7 +4,6 @@ Not here: what a client makes of it (test_json_rpc.py, faults/test_faults_rpc.py
 """
 
 import asyncio
-from collections import deque
 from contextlib import asynccontextmanager
 
 import orjson

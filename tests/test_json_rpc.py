@@ -538,6 +538,44 @@ class TestRoute:
 
         run(main())
 
+    @pytest.mark.parametrize(("code", "state"), [(1012, wsx.State.OPEN), (1008, wsx.State.HALTED)])
+    def test_a_close_while_a_hook_waits_means_what_its_code_means(self, run, code, state):
+        async def main():
+            attempts = []
+
+            async def log_in(route):
+                attempts.append(route.epoch)
+                await wsx.JsonRpc(route).request("auth")
+
+            server, heard = RpcServer(), Heard()
+
+            def auth(request):
+                if len(attempts) == 2:
+                    server.connections[-1].close(code, "")
+                    return None
+                return {"id": request["id"], "result": "in"}
+
+            server.answers["auth"] = auth
+            async with rpc(server=server, on_open=[log_in], reconnect=True, on_event=heard) as (_, client, _, _):
+                server.connections[0].wire.abort()
+                while client.state is not state or len(attempts) < 2:
+                    await asyncio.sleep(0.001)
+                assert len(attempts) == (2 if state is wsx.State.HALTED else 3)
+
+        run(main())
+
+    def test_a_hook_without_an_answer_is_a_lost_connection(self, run):
+        async def main():
+            async def log_in(route):
+                await wsx.JsonRpc(route).request("silent", timeout=0.02)
+
+            with pytest.raises(wsx.errors.ConnectionLost, match="had no answer") as caught:
+                async with rpc(on_open=[log_in]):
+                    pass
+            assert isinstance(caught.value.__cause__, AnswerTimeout)
+
+        run(main())
+
     def test_answers_that_a_hook_matches_itself_still_reach_it(self, run):
         async def main():
             async def log_in(route):

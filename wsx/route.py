@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from wsx._message import Message
 from wsx.connection import Connection
-from wsx.errors import NotConnected, SlowConsumer
+from wsx.error_handler import judge_close
+from wsx.errors import ConnectionClosed, ConnectionLost, NotConnected, OutcomeUnknown, SlowConsumer
 
 if TYPE_CHECKING:
     from wsx.session import Session
@@ -72,6 +73,23 @@ class Route:
             raise self._error
         if self._connection.closing:
             raise NotConnected("the connection began to close before it was restored; nothing was sent")
+
+    def give_up(self, error: BaseException) -> BaseException:
+        """Drop the connection, which a hook could not restore, and say why."""
+        failure = self._blame(error)
+        self._connection.drop()
+        return failure
+
+    def _blame(self, error: BaseException) -> BaseException:
+        """The connection's own end, where the hook met only that; else what it raised."""
+        if not isinstance(error, NotConnected | ConnectionClosed | OutcomeUnknown):
+            return error
+        failure = self._error or ConnectionLost("restoring it had no answer")
+        if isinstance(failure, ConnectionClosed):
+            verdict = judge_close(failure.code)
+            failure.category, failure.recovery = verdict.category, verdict.recovery
+        failure.__cause__ = None if failure is error else error
+        return failure
 
     def fail(self, error: Exception) -> None:
         """The connection has ended: whoever waits is told."""

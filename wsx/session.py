@@ -100,8 +100,7 @@ class Session:
         self.state = State.CONNECTING
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = self._loop.create_future()
-        self._opened = asyncio.Event()
-        self._room = asyncio.Event()
+        self._opened, self._room = asyncio.Event(), asyncio.Event()
         self._driver = self._make_driver()
 
     @property
@@ -169,7 +168,6 @@ class Session:
         try:
             await open_connection(connection, self._dial, endpoint, headers, self.config, self.telemetry)
             self.epoch += 1
-            self.inbox.writer = connection.transport.writer
             held = await self._restore(connection)
         except WsxError as error:
             attempt = self._plan.attempt if self._plan else 1
@@ -187,6 +185,7 @@ class Session:
 
     async def _restore(self, connection: Connection) -> list[Message]:
         """Hooks in their order, then subscriptions, before user traffic. What does not answer them is held."""
+        self.inbox.writer = connection.transport.writer
         connection.heartbeat.start()
         if not tuple(self.config.on_open) and not self.subscriptions:
             return []
@@ -196,9 +195,9 @@ class Session:
             connection.resume_reading()
             await self._prepare(self._route)
             return list(self._route.held)
-        except BaseException:
-            connection.drop()
-            raise
+        except BaseException as error:
+            failure = self._route.give_up(error)
+            raise failure from failure.__cause__
         finally:
             self._route = self.inbox.divert = None
 
