@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from wsx import errors
 from wsx.errors import (
+    AnswerTimeout,
     AuthenticationFailed,
     Backpressure,
     Category,
@@ -26,6 +27,8 @@ from wsx.errors import (
     InvalidUtf8,
     MessageTooBig,
     NotConnected,
+    Outcome,
+    OutcomeUnknown,
     ProtocolError,
     RateLimited,
     RateLimitTimeout,
@@ -35,6 +38,7 @@ from wsx.errors import (
     SendTimeout,
     SlowConsumer,
     Stage,
+    TooManyPending,
     WrongThread,
     WsxError,
 )
@@ -57,6 +61,10 @@ EACH = [
     AuthenticationFailed("13004 invalid_credentials"),
     SendTimeout(0.5),
     RpcError(10028, "too_many_requests", {"wait": 1}, method="private/buy", request_id=42),
+    OutcomeUnknown("private/buy", 42, "the connection ended before it came"),
+    AnswerTimeout("private/buy", 42),
+    SendTimeout("private/buy"),
+    TooManyPending(10_000),
     NotConnected("cannot send on 'a': CLOSED"),
     ConnectionClosed(1001, "going away"),
     RateLimited(0.25),
@@ -80,6 +88,10 @@ TREE = {
     MessageTooBig: (Category.PROTOCOL, Recovery.NOTIFY, ProtocolError),
     AuthenticationFailed: (Category.AUTHENTICATION, Recovery.HALT, WsxError),
     RpcError: (Category.APPLICATION, Recovery.PASS_THROUGH, WsxError),
+    OutcomeUnknown: (Category.APPLICATION, Recovery.PASS_THROUGH, WsxError),
+    AnswerTimeout: (Category.APPLICATION, Recovery.PASS_THROUGH, TimeoutError),
+    SendTimeout: (Category.APPLICATION, Recovery.PASS_THROUGH, TimeoutError),
+    TooManyPending: (Category.APPLICATION, Recovery.PASS_THROUGH, WsxError),
     NotConnected: (Category.APPLICATION, Recovery.PASS_THROUGH, ConnectionError),
     ConnectionClosed: (Category.APPLICATION, Recovery.PASS_THROUGH, ConnectionError),
     RateLimited: (Category.APPLICATION, Recovery.PASS_THROUGH, WsxError),
@@ -106,6 +118,16 @@ class TestTree:
         classes = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, WsxError)}
         assert classes == set(TREE) == {type(error) for error in EACH}
         assert all(kind.__name__ in errors.__doc__ for kind in classes)
+
+    def test_what_became_of_the_request_is_said_by_each_error_that_is_about_one(self):
+        outcomes = {type(error): error.outcome for error in EACH if error.outcome is not None}
+        assert outcomes == {
+            RpcError: Outcome.REJECTED,
+            OutcomeUnknown: Outcome.UNKNOWN,
+            AnswerTimeout: Outcome.UNKNOWN,
+            **dict.fromkeys((SendTimeout, TooManyPending, NotConnected, ConnectionClosed), Outcome.NOT_SENT),
+            **dict.fromkeys((RateLimited, RateLimitTimeout, Backpressure, WrongThread), Outcome.NOT_SENT),
+        }
 
     def test_no_error_is_a_value_error(self):
         assert not any(isinstance(error, ValueError) for error in EACH)

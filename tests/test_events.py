@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from wsx import events
+from wsx import Message, Outcome, events
 from wsx.events import (
     CallbackFailed,
     Closed,
@@ -12,17 +12,21 @@ from wsx.events import (
     Gap,
     GapEvent,
     Halted,
+    LateAnswer,
     LoopBlocked,
     Opened,
     OpeningTimes,
+    ProtocolError,
     ReadingPaused,
     ReadingResumed,
     Reconnecting,
     SlowConsumer,
     StaleData,
     Suspended,
+    UnexpectedAnswer,
 )
 
+MESSAGE = Message(b"5")
 TIMES = OpeningTimes(dns_ns=1, tcp_ns=20, tls_ns=300, upgrade_ns=4000)
 GAP = Gap(stream="trades", last_good_ns=1, first_good_ns=9, cause="reconnect", missed=3, epoch=1)
 EACH = [
@@ -38,6 +42,9 @@ EACH = [
     Suspended(at_ns=5, epoch=1, suspended_ns=30),
     LoopBlocked(at_ns=6, epoch=1, lag_ns=30),
     CallbackFailed(at_ns=7, epoch=1, error=RuntimeError("x"), message_opcode=1),
+    ProtocolError(at_ns=7, epoch=1, what="not an object", message=MESSAGE),
+    UnexpectedAnswer(at_ns=7, epoch=1, request_id="1", what="an unknown id", message=MESSAGE),
+    LateAnswer(at_ns=7, epoch=1, request_id=1, method="m", outcome=Outcome.UNKNOWN, message=MESSAGE),
 ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from source_lines import ROOT
 
-from wsx import events
+from wsx import Message, Outcome, events
 from wsx._signal import Signal
 from wsx.telemetry import EVENTS, attach, detach, publish
 
@@ -28,6 +28,7 @@ CATEGORIES = {
     "performance",
     "supervisor",
 }
+MESSAGE = Message(b"5")
 SAMPLES: list[events.Event] = [
     events.Opened(at_ns=1, epoch=2, endpoint="wss://h/ws", timings=events.OpeningTimes(tcp_ns=5)),
     events.Closed(at_ns=1, epoch=2, code=1001, reason="going away"),
@@ -45,6 +46,9 @@ SAMPLES: list[events.Event] = [
     events.SlowConsumer(at_ns=1, epoch=2, inbox_messages=3, inbox_bytes=4, paused_ns=5),
     events.LoopBlocked(at_ns=1, epoch=2, lag_ns=6),
     events.CallbackFailed(at_ns=1, epoch=2, error=ValueError("x"), message_opcode=1),
+    events.ProtocolError(at_ns=1, epoch=2, what="not an object", message=MESSAGE),
+    events.UnexpectedAnswer(at_ns=1, epoch=2, request_id="1", what="an unknown id", message=MESSAGE),
+    events.LateAnswer(at_ns=1, epoch=2, request_id=1, method="m", outcome=Outcome.UNKNOWN, message=MESSAGE),
 ]
 
 Told = list[tuple[str, dict[str, Any]]]

@@ -16,8 +16,6 @@ from wsx.errors import (
     ConnectionClosed,
     ConnectionFailed,
     HandshakeRejected,
-    NotConnected,
-    OutcomeUnknown,
     Pace,
     Recovery,
     Stage,
@@ -83,8 +81,6 @@ def judge(error: BaseException) -> Verdict:
     """What wsx makes of an exception that opening, keeping or restoring a connection ended with. Total."""
     if isinstance(error, HandshakeRejected):
         return judge_status(error.status, error.retry_after)
-    if isinstance(error, NotConnected | OutcomeUnknown):
-        return _CONNECTION  # a hook's: the connection that it was to restore is gone, or does not answer
     if isinstance(error, WsxError):
         pace = Pace.LONGEST if _is_refused_by_tls(error) else Pace.IMMEDIATE
         return Verdict(error.category, error.recovery, getattr(error, "retry_after", None), pace)

@@ -26,14 +26,13 @@ Callback: TypeAlias = Callable[[Message], object]
 Scanner: TypeAlias = Callable[[bytes], str | bytes | None]
 
 
-class HasSession(Protocol):
-    """A client."""
-
+class _Client(Protocol):
     @property
-    def _session(self) -> Session: ...
+    def _session(self) -> Session:
+        """What outlives its connections."""
 
 
-Line: TypeAlias = HasSession | Route
+Line: TypeAlias = _Client | Route
 
 
 class Kind(StrEnum):

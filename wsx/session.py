@@ -204,7 +204,6 @@ class Session:
         try:
             await open_connection(connection, self._dial, endpoint, headers, self.config, self.telemetry)
             self.epoch += 1
-            self.inbox.writer = connection.transport.writer
             held = await self._restore(connection)
         except WsxError as error:
             self._note_failure(error, endpoint)
@@ -226,6 +225,7 @@ class Session:
 
     async def _restore(self, connection: Connection) -> list[Message]:
         """Hooks in their order, then subscriptions, before user traffic. What does not answer them is held."""
+        self.inbox.writer = connection.transport.writer
         connection.heartbeat.start()
         if not tuple(self.config.on_open) and not self.subscriptions:
             return []
