@@ -63,7 +63,6 @@ EACH = [
     RpcError(10028, "too_many_requests", {"wait": 1}, method="private/buy", request_id=42),
     OutcomeUnknown("private/buy", 42, "the connection ended before it came"),
     AnswerTimeout("private/buy", 42),
-    SendTimeout("private/buy"),
     TooManyPending(10_000),
     NotConnected("cannot send on 'a': CLOSED"),
     ConnectionClosed(1001, "going away"),
@@ -96,7 +95,6 @@ TREE = {
     ConnectionClosed: (Category.APPLICATION, Recovery.PASS_THROUGH, ConnectionError),
     RateLimited: (Category.APPLICATION, Recovery.PASS_THROUGH, WsxError),
     RateLimitTimeout: (Category.APPLICATION, Recovery.PASS_THROUGH, TimeoutError),
-    SendTimeout: (Category.APPLICATION, Recovery.PASS_THROUGH, TimeoutError),
     Backpressure: (Category.APPLICATION, Recovery.PASS_THROUGH, WsxError),
     WrongThread: (Category.APPLICATION, Recovery.PASS_THROUGH, RuntimeError),
 }
