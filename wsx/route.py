@@ -22,10 +22,11 @@ IsAnswer: TypeAlias = Callable[[Message], bool]
 class Route:
     """What a hook is given. `epoch`: number of the connection that it prepares."""
 
-    def __init__(self, connection: Connection, most_held: int) -> None:
+    def __init__(self, connection: Connection, most_messages: int, most_bytes: int) -> None:
         self.epoch = connection.assembler.epoch
         self.held: deque[Message] = deque()
-        self._most_held = most_held
+        self._most_messages, self._most_bytes = most_messages, most_bytes
+        self._held_bytes = 0
         self._connection = connection
         self._asked: list[tuple[IsAnswer, asyncio.Future[Message]]] = []
         self._error: Exception | None = None
@@ -58,9 +59,9 @@ class Route:
             if not answer.done() and _accepts(is_answer, message, answer):
                 return
         self.held.append(message)
-        if len(self.held) > self._most_held:
-            size = sum(len(held) for held in self.held)
-            self._connection.fail(SlowConsumer(len(self.held), size, 0), _POLICY_VIOLATION)
+        self._held_bytes += len(message)
+        if len(self.held) > self._most_messages or self._held_bytes > self._most_bytes:
+            self._connection.fail(SlowConsumer(len(self.held), self._held_bytes, 0), _POLICY_VIOLATION)
 
     def check(self) -> None:
         """Raise what ended the connection, if anything did."""

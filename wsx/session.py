@@ -188,7 +188,7 @@ class Session:
         connection.heartbeat.start()
         if not tuple(self.config.on_open) and not self.subscriptions:
             return []
-        self._route = Route(connection, self.config.inbox_messages)
+        self._route = Route(connection, *self._room_for_held())
         self.inbox.divert = self._route.take
         try:
             connection.resume_reading()
@@ -199,6 +199,13 @@ class Session:
             raise
         finally:
             self._route = self.inbox.divert = None
+
+    def _room_for_held(self) -> tuple[int, int]:
+        """Messages and bytes that hooks may hold back: all of it will be in the inbox with what waits there."""
+        messages, size = self.config.inbox_messages, self.config.inbox_bytes
+        if self.config.inbox_policy not in ("pause", "disconnect"):
+            return messages, size  # an inbox that drops stays within its limits by itself
+        return max(messages - len(self.inbox), 0), max(size - self.inbox.waiting_bytes, 0)
 
     async def _prepare(self, route: Route) -> None:
         for hook in self.config.on_open:
@@ -255,6 +262,8 @@ class Session:
         if self.connection is not None and not self._ending:
             self._by_hand = True
             self.connection.close(_NORMAL, "")
+            if self.inbox.full:
+                self.on_inbox_full()
         elif self.state in (State.RECONNECTING, State.HALTED):
             self.state = State.RECONNECTING
             self._driver.again()
@@ -347,7 +356,11 @@ class Session:
 
     def on_inbox_full(self) -> None:
         """The reader is slower than the line: stop reading for a while, or end it, as `inbox_policy` says."""
-        if self.connection is None or self.connection.closing:
+        if self.connection is None:
+            return
+        if self.connection.closing:  # to see the peer's CLOSE it is read on: blind from here, not from the last message
+            self.ledger.begin("", self._clock.now_ns(), "inbox full while closing", epoch=self.epoch)
+            self.inbox.divert = lambda message: None
             return
         if self.config.inbox_policy == "disconnect":
             self._too_slow()
@@ -380,7 +393,7 @@ class Session:
         self.state = State.RECONNECTING
         cause = type(end.error).__name__ if end.error else f"closed with {end.code}"
         self.ledger.begin("", self._last_good_ns(), cause, epoch=self.epoch)
-        self.inbox.sight = self._see
+        self.inbox.sight, self.inbox.divert = self._see, None
         by_hand, self._by_hand = self._by_hand, False
         if by_hand:
             driver.again()
