@@ -264,6 +264,8 @@ class Session:
             self.connection.close(_NORMAL, "")
             if self.inbox.full:
                 self.on_inbox_full()
+        elif self.state is State.CLOSING and not self._ending:
+            self._by_hand = True  # called while `Closed` is being told
         elif self.state in (State.RECONNECTING, State.HALTED):
             self.state = State.RECONNECTING
             self._driver.again()

@@ -46,7 +46,8 @@ def failing(first: int, count: int, workers: int) -> Iterator[tuple[int, list[st
 def report(found: Iterable[tuple[int, list[str]]]) -> int:
     """Print each failing seed with the command that replays it; how many there are."""
     count = 0
-    for count, (seed, what) in enumerate(found, 1):
+    for seed, what in found:
+        count += 1
         print(f"seed {seed}: {COMMAND.format(seed)}", *what, sep="\n    ", flush=True)
     return count
 

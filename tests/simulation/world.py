@@ -165,7 +165,7 @@ class World:
         self.read_bytes = rng.choice((11, 200, 1024, 1024, 65536, 65536))
         self.latency = rng.choice((0.0001, 0.005, 0.1))
         self.burst, self.rate = rng.choice((10, 60)), rng.choice((0.5, 2, 5))
-        self.ends_at = rng.uniform(1, 12)  # seconds
+        self.ends_at = rng.uniform(1, 8)  # seconds
         self.slow = rng.choice((0, 0, 0.05, 1.5))  # what the user takes over a message, seconds
         self.client = None
         self.subscribed = {}
@@ -245,14 +245,15 @@ class World:
             direction = self.rng.choice(tuple(end.lines))
             line = end.lines[direction]
             self.note(Fault, kind, end.number, direction)
-            line.stalled, line.swallowing = True, swallow
+            line.stalled, line.swallowing = True, line.swallowing or swallow  # what is lost stays lost
             if not swallow and self.rng.random() < 0.6:
                 self.spawn(self._heal(end, line))
 
     async def _heal(self, end, line):
         await asyncio.sleep(self.rng.expovariate(0.5))
-        self.note(Healed, end.number)
-        line.release()
+        if not line.swallowing:
+            self.note(Healed, end.number)
+            line.release()
 
     def mute(self):
         if end := self._end():
