@@ -4,7 +4,11 @@ BIN := .venv/bin
 COMPILED := $(shell find wsx -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 export WSX_CAPTURES ?= $(abspath ../shared/captures)
 
-.PHONY: demo test lint types bench coverage sanitize wheels build clean build/coverage build/sanitize
+SEEDS ?= 10000
+FROM ?= 0
+MINUTES ?= 10
+
+.PHONY: demo test lint types bench simulate soak coverage sanitize wheels build clean build/coverage build/sanitize
 
 demo: build
 	$(BIN)/wsx demo
@@ -21,6 +25,12 @@ types: .venv/installed
 
 bench: .venv/bench build
 	$(BIN)/python -m bench
+
+simulate: build
+	PYTHONPATH=. $(BIN)/python tests/simulation/simulate.py --seeds $(SEEDS) --from $(FROM)
+
+soak: build
+	$(BIN)/python tools/soak.py --minutes $(MINUTES)
 
 # Each in a copy of the tree that is built another way; the modules of the tree itself stay as they are.
 coverage: build/coverage

@@ -298,10 +298,15 @@ def test_real_clients_are_found_and_go() -> None:
                 assert registry.by_endpoint(server.url) == [one, other]
                 assert registry.telemetry()["messages_received"] == 1
                 assert registry.telemetry()["connections_opened"] == 2
-            registry.discard(one)
-            assert list(registry) == [other]
-            del other
-            gc.collect()
+                await other.close()
+                await asyncio.sleep(0)
+                assert list(registry) == [one]
+            await asyncio.sleep(0)
+            assert len(registry) == 0
+
+            late = registry.add(one)  # closed already
+            assert late.client is one
+            await asyncio.sleep(0)
             assert len(registry) == 0
 
     asyncio.run(main())

@@ -34,6 +34,7 @@ from wsx.errors import (
     RateLimitTimeout,
     ReconnectExhausted,
     Recovery,
+    RestartsExceeded,
     RpcError,
     SendTimeout,
     SlowConsumer,
@@ -66,6 +67,7 @@ EACH = [
     TooManyPending(10_000),
     NotConnected("cannot send on 'a': CLOSED"),
     ConnectionClosed(1001, "going away"),
+    RestartsExceeded("desk", "more than 1 restarts within 60 s", [Failure(1, 5, "a: refused")]),
     RateLimited(0.25),
     RateLimitTimeout("private/buy", 0.5, 1.25),
     Backpressure(1_048_576),
@@ -93,6 +95,7 @@ TREE = {
     TooManyPending: (Category.APPLICATION, Recovery.PASS_THROUGH, WsxError),
     NotConnected: (Category.APPLICATION, Recovery.PASS_THROUGH, ConnectionError),
     ConnectionClosed: (Category.APPLICATION, Recovery.PASS_THROUGH, ConnectionError),
+    RestartsExceeded: (Category.APPLICATION, Recovery.PASS_THROUGH, WsxError),
     RateLimited: (Category.APPLICATION, Recovery.PASS_THROUGH, WsxError),
     RateLimitTimeout: (Category.APPLICATION, Recovery.PASS_THROUGH, TimeoutError),
     Backpressure: (Category.APPLICATION, Recovery.PASS_THROUGH, WsxError),
@@ -205,6 +208,13 @@ class TestText:
             " see this error's history, then connect anew"
         )
         assert "last failure" not in str(ReconnectExhausted("no attempt was allowed"))
+
+    def test_a_supervisor_that_gave_up_names_the_last_to_end(self):
+        assert str(RestartsExceeded("desk", "more than 1 restarts within 60 s", [Failure(2, 9, "a: refused")])) == (
+            "'desk' gave up: more than 1 restarts within 60 s; the last to end: a: refused; all its children are"
+            " stopped; see this error's history"
+        )
+        assert "the last" not in str(RestartsExceeded("desk", "more than 0 restarts within 60 s"))
 
     def test_a_close_without_reason_has_no_brackets(self):
         assert str(ConnectionClosed(1000)) == "connection closed with 1000; nothing more can be sent or received"

@@ -71,7 +71,7 @@ LAYERS = {
         "wsx.rate_limiter",
         "wsx.rate_profile",
     ],
-    "client": ["wsx._lane", "wsx.client", "wsx.connection_registry", "wsx.supervisor", "wsx.run"],
+    "client": ["wsx._lane", "wsx.client", "wsx.connection_registry", "wsx.restart_policy", "wsx.supervisor", "wsx.run"],
     "face": ["wsx"],
     "adapters": ["wsx.adapters"],
     "tools": ["wsx.cli", "wsx.testing", "wsx.__main__"],

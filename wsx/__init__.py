@@ -34,9 +34,11 @@ if _typing.TYPE_CHECKING:
     from wsx.json_rpc import JsonRpc
     from wsx.secret import Secret
     from wsx.session import State
+    from wsx.supervisor import ChildSpec, Supervisor
 
 _HOMES = {
     "Backoff": "wsx.backoff",
+    "ChildSpec": "wsx.supervisor",
     "Client": "wsx.client",
     "Config": "wsx.config",
     "ErrorHandler": "wsx.error_handler",
@@ -46,6 +48,7 @@ _HOMES = {
     "Secret": "wsx.secret",
     "SocketOptions": "wsx.config",
     "State": "wsx.session",
+    "Supervisor": "wsx.supervisor",
     "TokenBucket": "wsx._ratelimit",
     "connect": "wsx.client",
     "errors": "wsx.errors",
@@ -55,6 +58,7 @@ _HOMES = {
 
 __all__ = [
     "Backoff",
+    "ChildSpec",
     "Client",
     "Config",
     "ErrorHandler",
@@ -64,6 +68,7 @@ __all__ = [
     "Secret",
     "SocketOptions",
     "State",
+    "Supervisor",
     "TokenBucket",
     "connect",
     "errors",

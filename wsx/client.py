@@ -79,6 +79,11 @@ class Client(Lane):
         return self._session.end.reason if self._session.end else None
 
     @property
+    def error(self) -> BaseException | None:
+        """What has ended it, as a reader meets it; None while it lives, and after an end in good order."""
+        return self._session.inbox.error
+
+    @property
     def telemetry(self) -> Telemetry:
         """The counters, over all connections."""
         return self._session.telemetry
@@ -172,6 +177,11 @@ class Client(Lane):
         """Wait until the client is closed and its socket is gone."""
         self._check_caller()
         await asyncio.shield(self._session.closed)
+
+    def call_when_closed(self, callback: Callable[[], object]) -> None:
+        """Have `callback()` called on the client's loop once it is closed: at once where it is already."""
+        self._check_caller()
+        self._session.closed.add_done_callback(lambda _: callback())
 
     def call_threadsafe(self, function: Callable[..., Any], *args: Any) -> "Future[Any]":
         """Run `function(*args)` on the client's loop, from any thread; what it returns, awaited if need be.

@@ -1,7 +1,6 @@
 """Which clients there are: by name, by number, by endpoint, and how they are together.
 
-A registry holds clients weakly: one that was collected is gone from it, and one that closes is taken out by whoever
-closes it, with `discard`. Every look-up is one step, however many clients there are. Any thread may ask (an exporter
+A registry holds clients weakly: one that was collected is gone from it, and so is one that has closed. Every look-up is one step, however many clients there are. Any thread may ask (an exporter
 scrapes from its own), and a client may be collected in any.
 Not here: how one client is (health.py), keeping clients alive (supervisor.py).
 """
@@ -10,6 +9,7 @@ import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from threading import RLock
 from typing import Any, Generic, Protocol, TypeVar
@@ -27,7 +27,7 @@ class _Counters(Protocol):
 
 
 class Registered(Protocol):
-    """What a registry asks of a client."""
+    """What a registry asks of a client. One that has `call_when_closed(callback)` is taken out when it closes."""
 
     name: str
 
@@ -97,7 +97,7 @@ class ConnectionRegistry(Generic[_Client]):
     def add(
         self, client: _Client, *, name: str | None = None, endpoint: str = "", metadata: Mapping[str, Any] | None = None
     ) -> Entry[_Client]:
-        """Enter a client. name: by default its own. endpoint: its URL, of which the query is not kept.
+        """Enter a client until it closes. name: by default its own. endpoint: its URL, of which the query is not kept.
 
         Raises ValueError if the name is taken, if the client is entered already, or for a URL that wsx does not open.
         """
@@ -113,10 +113,12 @@ class ConnectionRegistry(Generic[_Client]):
             neighbours = self._by_endpoint.get(display) or {}
             neighbours[number] = entry
             self._by_endpoint[display] = neighbours  # also if a client's __del__ has discarded the others just now
+        if hasattr(client, "call_when_closed"):
+            client.call_when_closed(partial(self._closed, number))
         return entry
 
     def discard(self, client: _Client) -> None:
-        """Take a client out: called when it has closed. Does nothing for one that is not entered."""
+        """Take a client out. Does nothing for one that is not entered."""
         with self._lock:
             entry = self.entry(client)
             if entry is not None:
@@ -201,9 +203,13 @@ class ConnectionRegistry(Generic[_Client]):
         if name in self._by_name:
             raise ValueError(f"the name {name!r} is taken; give the client a name of its own, or add(client, name=...)")
 
+    def _closed(self, number: int) -> None:
+        with self._lock:
+            self._remove(number)
+
     def _remove(self, number: int) -> None:
         entry = self._entries.pop(number, None)
-        if entry is None:  # discarded before it was collected
+        if entry is None:  # discarded before it closed or was collected
             return
         del self._by_name[entry.name], self._by_identity[entry._identity]
         neighbours = self._by_endpoint[entry.endpoint]

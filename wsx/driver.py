@@ -107,6 +107,7 @@ class Driver:
                 return await self._owner.open_once()
             except Exception as failure:
                 error = failure
+                self._hurry.clear()  # whoever said it meanwhile has had this attempt
                 verdict, now_ns = self._judge(failure), self._clock.now_ns()
                 decision = self._attempts.failed(failure, verdict, now_ns, jitter=self._jitter())
         self._owner.on_give_up(decision)

@@ -22,6 +22,7 @@
     ├── TooManyPending            application     pass_through
     ├── NotConnected              application     pass_through   ConnectionError
     ├── ConnectionClosed          application     pass_through   ConnectionError
+    ├── RestartsExceeded          application     pass_through
     ├── RateLimited               application     pass_through
     │   └── RateLimitTimeout      application     pass_through   TimeoutError
     ├── SendTimeout               application     pass_through   TimeoutError
@@ -67,6 +68,7 @@ __all__ = [
     "RateLimited",
     "ReconnectExhausted",
     "Recovery",
+    "RestartsExceeded",
     "RestoreFailed",
     "RpcError",
     "SendTimeout",
@@ -489,6 +491,22 @@ class ConnectionClosed(WsxError, ConnectionError):
         self.reason = reason
         why = f" ({_printable(reason)})" if reason else ""
         super().__init__(f"connection closed with {code}{why}; nothing more can be sent or received", context=context)
+
+
+class RestartsExceeded(WsxError):
+    """What a supervisor watches ended too often: it has stopped all its children.
+
+    supervisor: its name. why: which limit it was. history: the newest ends of children, the oldest of them first.
+    """
+
+    def __init__(
+        self, supervisor: str, why: str, history: Iterable[Failure] = (), *, context: ErrorContext | None = None
+    ) -> None:
+        self.supervisor, self.why = supervisor, why
+        self.history = tuple(history)
+        last = f"; the last to end: {self.history[-1].error}" if self.history else ""
+        text = f"{supervisor!r} gave up: {why}{last}; all its children are stopped; see this error's history"
+        super().__init__(text, context=context)
 
 
 class RateLimited(WsxError):

@@ -35,6 +35,7 @@ from wsx.errors import (
     RateLimitTimeout,
     ReconnectExhausted,
     Recovery,
+    RestartsExceeded,
     RestoreFailed,
     RpcError,
     SendTimeout,
@@ -195,6 +196,14 @@ _CLASSES: dict[type[BaseException], _Words] = {
     ConnectionClosed: _Words(
         "The connection was closed, and nothing more can be sent or received on it.",
         ("call connect() again, or leave reconnecting on so that the client lives on",),
+    ),
+    RestartsExceeded: _Words(
+        "What the supervisor watches ended more often than its max_restarts allow: restarting does not help.",
+        (
+            "see the ends below: the last is the likeliest cause",
+            "raise max_restarts, or lower within, if ends so close together are to be expected",
+        ),
+        "It stopped every child, the newest first, and raised this out of the supervisor.",
     ),
     RateLimitTimeout: _Words(
         "The request waited for tokens of its rate limit, and its deadline came first. Nothing was sent.",
@@ -457,7 +466,7 @@ def _before(error: BaseException) -> list[str]:
     lines: list[str] = []
     if isinstance(error, WsxError) and error.context is not None:
         lines += error.context.last_events
-    if isinstance(error, ReconnectExhausted):
+    if isinstance(error, ReconnectExhausted | RestartsExceeded):
         shown = error.history[-_FAILURES_SHOWN:]
         lines += [
             f"attempt {failure.attempt}, {(failure.at_ns - shown[-1].at_ns) / 1e9:+.3f} s: {failure.error}"

@@ -6,12 +6,13 @@ Not here: when hooks run (client.py).
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from wsx._message import Message
+from wsx.config import Hook
 from wsx.connection import Connection
-from wsx.errors import NotConnected, SlowConsumer
+from wsx.errors import NotConnected, Outcome, RestoreFailed, SlowConsumer, WsxError
 
 if TYPE_CHECKING:
     from wsx.session import Session
@@ -23,13 +24,17 @@ IsAnswer: TypeAlias = Callable[[Message], bool]
 
 
 class Route:
-    """What a hook is given. `epoch`: number of the connection that it prepares. `session`: whose it is."""
+    """What a hook is given. `epoch`: number of the connection that it prepares. `session`: whose it is.
 
-    def __init__(self, connection: Connection, most_held: int, session: "Session") -> None:
+    room: messages and bytes that may be held.
+    """
+
+    def __init__(self, connection: Connection, room: tuple[int, int], session: "Session") -> None:
         self.session = session
         self.epoch = connection.assembler.epoch
         self.held: deque[Message] = deque()
-        self._most_held = most_held
+        self._most_messages, self._most_bytes = room
+        self._held_bytes = 0
         self._connection = connection
         self._asked: list[tuple[IsAnswer, asyncio.Future[Message]]] = []
         self.error: Exception | None = None  # what has ended the connection
@@ -62,9 +67,9 @@ class Route:
             if not answer.done() and _accepts(is_answer, message, answer):
                 return
         self.held.append(message)
-        if len(self.held) > self._most_held:
-            size = sum(len(held) for held in self.held)
-            self._connection.fail(SlowConsumer(len(self.held), size, 0), _POLICY_VIOLATION)
+        self._held_bytes += len(message)
+        if len(self.held) > self._most_messages or self._held_bytes > self._most_bytes:
+            self._connection.fail(SlowConsumer(len(self.held), self._held_bytes, 0), _POLICY_VIOLATION)
 
     def check(self) -> None:
         """Raise what ended the connection, if anything did."""
@@ -73,12 +78,43 @@ class Route:
         if self._connection.closing:
             raise NotConnected("the connection began to close before it was restored; nothing was sent")
 
+    def give_up(self, error: BaseException) -> BaseException:
+        """Drop the connection, which could not be prepared; what is to be said of it."""
+        failure = error
+        if isinstance(error, Exception) and self.error is not None:
+            failure = self.error  # the hook only met it
+        elif isinstance(error, WsxError) and error.outcome in (Outcome.UNKNOWN, Outcome.NOT_SENT):
+            failure = RestoreFailed(str(error))
+        if failure is not error:
+            failure.__cause__ = error
+        self._connection.drop()
+        return failure
+
     def fail(self, error: Exception) -> None:
         """The connection has ended: whoever waits is told."""
         self.error = error
         for _, answer in self._asked:
             if not answer.done():
                 answer.set_exception(error)
+
+
+async def restore(route: Route, hooks: Iterable[Hook], subscriptions: Mapping[Any, bool | None]) -> list[Message]:
+    """Prepare a connection: hooks in their order, then subscriptions; what came for the user meanwhile, in order.
+
+    Where that does not succeed the connection is dropped. Raises what ended it, else what a hook raised; RestoreFailed
+    where that hook had no answer, or could not send.
+    """
+    try:
+        for hook in hooks:
+            await hook(route)
+        for message, text in list(subscriptions.items()):
+            await route.session.outbox.pay()
+            route.send(message, text=text)
+        route.check()
+    except BaseException as error:
+        failure = route.give_up(error)
+        raise failure from failure.__cause__
+    return list(route.held)
 
 
 def _accepts(is_answer: IsAnswer, message: Message, answer: "asyncio.Future[Message]") -> bool:

@@ -56,7 +56,7 @@ from wsx.health import Health, HealthInputs, assess
 from wsx.ledger import Ledger
 from wsx.outbox import Outbox
 from wsx.reconnection import GiveUp, Plan
-from wsx.route import Route
+from wsx.route import Route, restore
 from wsx.stream_watch import StreamWatch
 from wsx.suspend_watch import SuspendWatch
 from wsx.transport.base import Dial
@@ -108,11 +108,9 @@ class Session:
         self.telemetry, self.ledger = Telemetry(None if native else self._clock), Ledger()
         self.epoch_listeners: list[Callable[[End], object]] = []  # called when a connection has ended
         self.subscriptions: dict[Any, bool | None] = {}  # message -> `text`, in order
-        on_message, on_event = callbacks
-        self._announcer = Announcer(on_event, self.telemetry, self._clock)
+        self._announcer = Announcer(callbacks[1], self.telemetry, self._clock)
         limits = {"max_messages": config.inbox_messages, "max_bytes": config.inbox_bytes}
-        self.inbox = Inbox(self, self.telemetry, callback=on_message, **limits)
-        self.state = State.CONNECTING
+        self.inbox, self.state = Inbox(self, self.telemetry, callback=callbacks[0], **limits), State.CONNECTING
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self._opened, self._driver = asyncio.Event(), self._make_driver()
         self.streams = StreamWatch(self._loop, self._clock, self.ledger, self.tell, lambda: self.epoch)
@@ -229,28 +227,20 @@ class Session:
         connection.heartbeat.start()
         if not tuple(self.config.on_open) and not self.subscriptions:
             return []
-        self._route = Route(connection, self.config.inbox_messages, self)
+        self._route = Route(connection, self._room_for_held(), self)
         self.inbox.divert = self._route.take
+        connection.resume_reading()
         try:
-            connection.resume_reading()
-            await self._prepare(self._route)
-            return list(self._route.held)
-        except BaseException as error:
-            ended = self._route.error
-            connection.drop()
-            if isinstance(error, Exception) and ended is not None and ended is not error:
-                raise ended from error  # what a hook met is what came of it
-            raise
+            return await restore(self._route, self.config.on_open, self.subscriptions)
         finally:
             self._route = self.inbox.divert = None
 
-    async def _prepare(self, route: Route) -> None:
-        for hook in self.config.on_open:
-            await hook(route)
-        for message, text in list(self.subscriptions.items()):
-            await self.outbox.pay()
-            route.send(message, text=text)
-        route.check()
+    def _room_for_held(self) -> tuple[int, int]:
+        """Messages and bytes that hooks may hold back: all of it will be in the inbox with what waits there."""
+        messages, size = self.config.inbox_messages, self.config.inbox_bytes
+        if self.config.inbox_policy not in ("pause", "disconnect"):
+            return messages, size  # an inbox that drops stays within its limits by itself
+        return max(messages - len(self.inbox), 0), max(size - self.inbox.waiting_bytes, 0)
 
     def _use(self, connection: Connection, endpoint: Endpoint) -> None:
         self.connection, self.end, self._plan = connection, None, None
@@ -300,6 +290,10 @@ class Session:
         if self.connection is not None and not self._ending:
             self._by_hand = True
             self.connection.close(_NORMAL, "")
+            if self.inbox.full:
+                self.on_inbox_full()
+        elif self.state is State.CLOSING and not self._ending:
+            self._by_hand = True  # called while `Closed` is being told
         elif self.state in (State.RECONNECTING, State.HALTED):
             self.state = State.RECONNECTING
             self._driver.again()
@@ -395,7 +389,11 @@ class Session:
 
     def on_inbox_full(self) -> None:
         """The reader is slower than the line: stop reading for a while, or end it, as `inbox_policy` says."""
-        if self.connection is None or self.connection.closing:
+        if self.connection is None:
+            return
+        if self.connection.closing:  # to see the peer's CLOSE it is read on: blind from here, not from the last message
+            self.ledger.begin("", self._clock.now_ns(), "inbox full while closing", epoch=self.epoch)
+            self.inbox.divert = lambda message: None
             return
         if self.config.inbox_policy == "disconnect":
             self._too_slow()
@@ -430,7 +428,7 @@ class Session:
         self.state = State.RECONNECTING
         cause = type(end.error).__name__ if end.error else f"closed with {end.code}"
         self.ledger.begin("", self._last_good_ns(), cause, epoch=self.epoch)
-        self.inbox.sight = self._see
+        self.inbox.sight, self.inbox.divert = self._see, None
         by_hand, self._by_hand = self._by_hand, False
         if by_hand:
             driver.again()

@@ -8,6 +8,8 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
 
+from wsx.errors import NotConnected
+
 
 @cython.final
 cdef class PipeWriter(FrameWriter):
@@ -24,9 +26,14 @@ cdef class PipeWriter(FrameWriter):
 
     cdef int write_bytes(self, const uint8_t* data, size_t size) except -1:
         cdef Py_ssize_t buffered
-        if self._write is None:
-            raise ConnectionResetError("the connection is closed")
-        self._write(PyBytes_FromStringAndSize(<const char*>data, size))
+        try:
+            if self._write is None:
+                raise ConnectionResetError("the connection is closed")
+            self._write(PyBytes_FromStringAndSize(<const char*>data, size))
+        except ConnectionResetError:
+            if self._masked:                     # a client's user hears the same whatever carries the bytes
+                raise NotConnected("the connection is closed; nothing was sent") from None
+            raise
         buffered = self._buffered()
         self._telemetry.counters.write_buffered_bytes = buffered
         if buffered > <Py_ssize_t>self._telemetry.counters.write_buffered_bytes_peak:
