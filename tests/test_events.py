@@ -22,6 +22,8 @@ from wsx.events import (
     Reconnecting,
     SlowConsumer,
     StaleData,
+    SubscriptionRefused,
+    SubscriptionRestored,
     Suspended,
     UnexpectedAnswer,
 )
@@ -39,6 +41,8 @@ EACH = [
     Halted(at_ns=5, epoch=1, error=OSError("x")),
     GapEvent(at_ns=9, epoch=2, gap=GAP),
     StaleData(at_ns=5, epoch=1, stream="trades", silent_ns=30),
+    SubscriptionRestored(at_ns=5, epoch=2, stream="trades"),
+    SubscriptionRefused(at_ns=5, epoch=2, stream="trades"),
     Suspended(at_ns=5, epoch=1, suspended_ns=30),
     LoopBlocked(at_ns=6, epoch=1, lag_ns=30),
     CallbackFailed(at_ns=7, epoch=1, error=RuntimeError("x"), message_opcode=1),

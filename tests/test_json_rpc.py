@@ -569,7 +569,7 @@ class TestRoute:
             async def log_in(route):
                 await wsx.JsonRpc(route).request("silent", timeout=0.02)
 
-            with pytest.raises(wsx.errors.ConnectionLost, match="had no answer") as caught:
+            with pytest.raises(wsx.errors.ConnectionLost, match="could not be restored: no answer to silent") as caught:
                 async with rpc(on_open=[log_in]):
                     pass
             assert isinstance(caught.value.__cause__, AnswerTimeout)

@@ -41,6 +41,8 @@ SAMPLES: list[events.Event] = [
         gap=events.Gap(stream="a", last_good_ns=1, first_good_ns=2, cause="reconnect", epoch=1),
     ),
     events.StaleData(at_ns=1, epoch=2, stream="a", silent_ns=9),
+    events.SubscriptionRestored(at_ns=1, epoch=2, stream="a"),
+    events.SubscriptionRefused(at_ns=1, epoch=2, stream="a"),
     events.ReadingPaused(at_ns=1, epoch=2, inbox_messages=3, inbox_bytes=4),
     events.ReadingResumed(at_ns=1, epoch=2, paused_ns=5),
     events.SlowConsumer(at_ns=1, epoch=2, inbox_messages=3, inbox_bytes=4, paused_ns=5),
@@ -279,7 +281,8 @@ class TestSignal:
 
 
 def emissions(path: Path) -> Iterator[tuple[str, set[str], int]]:
-    """Event name, field names and line of each `signal.emit(...)` whose signal comes out of EVENTS by a literal name."""
+    """Event name, field names and line of each `signal.emit(...)` whose signal comes out of EVENTS by a literal name,
+    and of each `self._emit("name", ...)` of a session, which adds the time and the client."""
     tree = ast.parse(path.read_text("utf-8"))
     names = {
         target.id: literal
@@ -294,10 +297,15 @@ def emissions(path: Path) -> Iterator[tuple[str, set[str], int]]:
             name = names.get(base.id) if isinstance(base, ast.Name) else event_name(base)
             if name is not None:
                 yield name, {str(keyword.arg) for keyword in node.keywords}, node.lineno
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "_emit":
+            fields = {str(keyword.arg) for keyword in node.keywords} | {"at_ns", "client"}
+            if path.name == "session.py" and isinstance(node.args[0], ast.Constant):
+                yield str(node.args[0].value), fields, node.lineno
 
 
 def event_name(node: ast.AST) -> str | None:
-    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "EVENTS":
+    named = isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "EVENTS"
+    if named and isinstance(node.slice, ast.Constant):
         return str(ast.literal_eval(node.slice))
     return None
 

@@ -221,7 +221,7 @@ class Client(Lane):
             memoryview(data)  # a wrong type is told before a token is taken
         paid = self._session.outbox.try_pay(*charge)
         if not paid or not self._try_write(data, text):
-            await self._write_later(data, text, None if paid else charge, timeout)
+            await self._write_later(data, text, charge, timeout, paid=paid)
 
     def _try_write(self, data: Any, text: bool | None) -> bool:
         """Write a message whose tokens are paid, unless there is no room for it."""
@@ -231,11 +231,13 @@ class Client(Lane):
             return False
         return True
 
-    async def _write_later(self, data: Any, text: bool | None, unpaid: Charge | None, timeout: float | None) -> None:
+    async def _write_later(
+        self, data: Any, text: bool | None, charge: Charge, timeout: float | None, *, paid: bool
+    ) -> None:
         outbox = self._session.outbox
-        async with outbox.patience(timeout):
-            if unpaid is not None:
-                await outbox.pay(*unpaid)
+        async with outbox.patience(timeout, charge[1]):
+            if not paid:
+                await outbox.pay(*charge)
             while not self._try_write(data, text):
                 await outbox.wait_room()
 

@@ -44,7 +44,7 @@ class Outbox:
             await self._limit.acquire(method, params)
 
     @asynccontextmanager
-    async def patience(self, timeout: float | None) -> AsyncGenerator[None, None]:
+    async def patience(self, timeout: float | None, method: str = "") -> AsyncGenerator[None, None]:
         """A wait: ends with SendTimeout after `timeout` seconds, with the refusal as soon as the connection does."""
         scope = asyncio.timeout(timeout)
         self._waits[scope] = False
@@ -56,7 +56,7 @@ class Outbox:
                 raise
             if self._waits[scope] or timeout is None:
                 self._refuse()
-            raise SendTimeout(timeout) from None
+            raise SendTimeout(timeout, method) from None
         finally:
             del self._waits[scope]
 

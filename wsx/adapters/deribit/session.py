@@ -30,6 +30,7 @@ from wsx.endpoint import parse_url
 from wsx.errors import AuthenticationFailed, RpcError, WsxError
 from wsx.json_rpc import JsonRpc
 from wsx.message_handler import Callback
+from wsx.rate_limiter import RateLimiter
 from wsx.requester import desk_of
 from wsx.route import Route
 
@@ -47,6 +48,7 @@ class Deribit(Exchange, PublicRequests):
     def __init__(self, adapter: DeribitAdapter) -> None:
         super().__init__(adapter)
         self.timing = Timing()
+        self._limiter: Any = None
         self._books: dict[str, LiveBook] = {}
         self._refresh_timer: asyncio.TimerHandle | None = None
         self._refreshing: asyncio.Task[None] | None = None
@@ -92,7 +94,7 @@ class Deribit(Exchange, PublicRequests):
         """Prepare a new connection (an `on_open` hook)."""
         desk = desk_of(route)
         if desk.observer is None:
-            desk.observer = self._observe
+            desk.observer, self._limiter = self._observe, route.session.config.rate_limit
             route.session.epoch_listeners.append(self._on_lost)
         await super().restore(route)
         self._plan_refresh()
@@ -109,9 +111,8 @@ class Deribit(Exchange, PublicRequests):
             total_ns = message.received_ns - pending.sent_ns
             sent_wall_ns = time.time_ns() - (time.monotonic_ns() - pending.sent_ns)
             self.timing.note(sent_wall_ns, total_ns, int(times[1]), int(times[2]))
-        limiter = getattr(self, "client", None) and self.client.config.rate_limit
-        if error is not None and error.code == TOO_MANY_REQUESTS and hasattr(limiter, "backoff"):
-            limiter.backoff(method=pending.method)
+        if error is not None and error.code == TOO_MANY_REQUESTS and isinstance(self._limiter, RateLimiter):
+            self._limiter.backoff(method=pending.method)
 
     # ---- tokens -----------------------------------------------------------------------------------------------------
 
