@@ -3,7 +3,7 @@
 `Inbox` is one client's: it outlives connections. With a callback it hands each message over inline, in the read path;
 without one it keeps them in a ring, bounded in messages and bytes, for one reader.
 `MessageIterator` gives a waiting message back from its `am_send` slot: no task switch, no exception per message.
-Not here: what a full inbox means for the connection (client.py).
+Not here: what a full inbox means for the connection (session.py), inboxes that drop (_drops.pyx).
 """
 
 cimport cython
@@ -111,7 +111,9 @@ cdef class Inbox(MessageReceiver):
     def start(self):
         """Let the callback run: first over what has waited, then inline."""
         while self._callback is not None and self._count:
-            self._call(self._pop())
+            message = self._pop()
+            if message is not None:
+                self._call(message)
         self._started = True
 
     def end(self, error=None):
@@ -172,8 +174,8 @@ cdef class Inbox(MessageReceiver):
         return 0
 
     cdef int _push(self, Message message) except -1:
-        if self._count == self._capacity and not self._resize(max(<size_t>SMALLEST_RING, 2 * self._capacity)):
-            raise MemoryError
+        if self._count == self._capacity:
+            self._grow()
         Py_INCREF(message)
         self._ring[(self._head + self._count) & (self._capacity - 1)] = <PyObject*>message
         self._count += 1
@@ -182,12 +184,17 @@ cdef class Inbox(MessageReceiver):
         if self._waiter is not None and not self._woken:
             self._wake()
         if not self.full and (self._count >= self.max_messages or self._bytes >= self.max_bytes):
-            self.full = True
-            self._owner.on_inbox_full()
+            self._at_limit()
+        return 0
+
+    cdef int _at_limit(self) except -1:
+        """A limit is reached: say so, once until there is room again."""
+        self.full = True
+        self._owner.on_inbox_full()
         return 0
 
     cdef Message _pop(self):
-        """The oldest message; there is one."""
+        """The oldest message; one waits. None: none that may still be read (_drops.pyx)."""
         cdef PyObject* first = self._ring[self._head]
         message = <Message>first
         Py_DECREF_pointer(first)
@@ -201,6 +208,12 @@ cdef class Inbox(MessageReceiver):
             self.full = False
             self._owner.on_inbox_drained()
         return message
+
+    cdef int _grow(self) except -1:
+        """Make room in the ring. Raises MemoryError, with everything as it was."""
+        if not self._resize(max(<size_t>SMALLEST_RING, 2 * self._capacity)):
+            raise MemoryError
+        return 0
 
     cdef bint _resize(self, size_t capacity) noexcept:
         """Move to a ring of another size, a power of two that holds what waits. False for lack of memory."""
@@ -285,24 +298,29 @@ cdef class MessageIterator:
     cdef int _step(self, PyObject** result) except -1:
         """A message (PYGEN_RETURN), what to wait for (PYGEN_NEXT), or the end as an exception."""
         cdef Inbox inbox = self._inbox
-        cdef PySendResult status
-        cdef object outcome
+        cdef PySendResult status = PYGEN_RETURN
+        cdef object outcome = None
         if inbox._waiter is not None:
             self._resume()
         if inbox._count:
-            outcome, status = inbox._pop(), PYGEN_RETURN
-        elif inbox.ended:
-            # The traceback of the reading before this one is dropped: it would grow with each.
-            raise StopAsyncIteration if inbox.error is None else inbox.error.with_traceback(None)
-        elif inbox._interruption is not None:
-            interruption, inbox._interruption = inbox._interruption, None
-            raise interruption
-        else:
-            self._waiting = inbox._wait()
-            outcome, status = next(self._waiting.__await__()), PYGEN_NEXT
+            outcome = inbox._pop()
+        if outcome is None:
+            outcome, status = self._wait_or_end(), PYGEN_NEXT
         Py_INCREF(outcome)
         result[0] = <PyObject*>outcome
         return status
+
+    cdef object _wait_or_end(self):
+        """What to wait for, or the end as an exception: there is no message."""
+        cdef Inbox inbox = self._inbox
+        if inbox.ended:
+            # The traceback of the reading before this one is dropped: it would grow with each.
+            raise StopAsyncIteration if inbox.error is None else inbox.error.with_traceback(None)
+        if inbox._interruption is not None:
+            interruption, inbox._interruption = inbox._interruption, None
+            raise interruption
+        self._waiting = inbox._wait()
+        return next(self._waiting.__await__())
 
     cdef int _resume(self) except -1:
         """Go on after waiting. Raises RuntimeError where somebody else waits, or is being woken."""

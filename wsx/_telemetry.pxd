@@ -34,6 +34,9 @@ cdef struct Counters:                    # every word is 8 bytes and 8-aligned; 
     uint64_t inbox_bytes                 # now
     uint64_t inbox_bytes_peak
     uint64_t inbox_pauses                # times reading was paused because the inbox was full
+    uint64_t messages_dropped            # by a policy of the inbox; among them:
+    uint64_t messages_conflated          # a newer one of their key took their place
+    uint64_t messages_too_old            # waited longer than max_age
     uint64_t write_buffered_bytes        # now, as of the last write
     uint64_t write_buffered_bytes_peak
     uint64_t sends_backpressured         # refused with Backpressure

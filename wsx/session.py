@@ -13,7 +13,6 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from wsx._inbox import Inbox
 from wsx._message import Message
 from wsx._telemetry import Telemetry
 from wsx._writer import FrameWriter
@@ -22,6 +21,7 @@ from wsx.clock import MonotonicClock
 from wsx.config import Config
 from wsx.connection import Connection, End, open_connection
 from wsx.driver import REAL, Driver, Surroundings
+from wsx.drop_record import DropRecord, make_inbox
 from wsx.endpoint import Endpoint, parse_url
 from wsx.error_handler import ErrorHandler
 from wsx.errors import ConnectionClosed, ErrorContext, NotConnected, SlowConsumer, WsxError
@@ -94,8 +94,8 @@ class Session:
         self.telemetry, self.ledger = Telemetry(None if native else self._clock), Ledger()
         self.subscriptions: dict[Any, bool | None] = {}  # message -> `text`, in order
         on_message, self._on_event = callbacks
-        limits = {"max_messages": config.inbox_messages, "max_bytes": config.inbox_bytes}
-        self.inbox = Inbox(self, self.telemetry, callback=on_message, **limits)
+        self._drops = DropRecord(self.ledger, lambda gap: self._emit(GapEvent, gap=gap))
+        self.inbox = make_inbox(config, self, self.telemetry, on_message, self._drops)
         self.state = State.CONNECTING
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = self._loop.create_future()
@@ -373,6 +373,12 @@ class Session:
         _log.error("on_message of %r raised; the connection stays up", self.name, exc_info=error)
         self._emit(CallbackFailed, error=error, message_opcode=message.opcode)
 
+    def on_key_error(self, error: BaseException, message: Message) -> None:
+        """The user's `conflate_key` raised: said, counted, and the message is kept."""
+        self.telemetry.add("errors_application")
+        _log.error("conflate_key of %r raised; the message is kept unconflated", self.name, exc_info=error)
+        self._emit(CallbackFailed, error=error, message_opcode=message.opcode)
+
     # ---- inside -----------------------------------------------------------------------------------------------------
 
     def _recover(self, driver: Driver, end: End) -> None:
@@ -405,6 +411,7 @@ class Session:
     def _finish(self, error: BaseException | None) -> None:
         self.state = State.CLOSED
         self.inbox.end(error)
+        self._drops.end()
         self._opened.set()
         if not self.closed.done():
             self.closed.set_result(None)
