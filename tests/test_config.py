@@ -223,12 +223,16 @@ class TestPolicies:
             """Cannot be called inline."""
 
         for value in (slow, "params.channel"):
-            with pytest.raises(TypeError, match="conflate_key must be a function that takes a Message and is no corout"):
+            with pytest.raises(
+                TypeError, match="conflate_key must be a function that takes a Message and is no corout"
+            ):
                 Config(inbox_policy="conflate", conflate_key=value)
 
     @pytest.mark.parametrize("policy", ["pause", "disconnect"])
     def test_a_policy_that_drops_nothing_has_no_use_for_an_age(self, policy):
-        with pytest.raises(ValueError, match=f"max_age is set, but inbox_policy='{policy}' drops nothing; use 'drop_ol"):
+        with pytest.raises(
+            ValueError, match=f"max_age is set, but inbox_policy='{policy}' drops nothing; use 'drop_ol"
+        ):
             Config(inbox_policy=policy, max_age=1)
         assert Config(inbox_policy="drop_oldest", max_age=1).max_age == 1
         assert Config(inbox_policy="conflate", conflate_key=len, max_age=0.5).max_age == 0.5

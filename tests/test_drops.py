@@ -65,9 +65,7 @@ class Line:
     # what the inbox tells
 
     def on_dropped(self, cause, missed, since_ns, until_ns, epoch):
-        gap = Gap(
-            stream="", last_good_ns=since_ns, first_good_ns=until_ns, cause=cause, missed=missed, epoch=epoch
-        )
+        gap = Gap(stream="", last_good_ns=since_ns, first_good_ns=until_ns, cause=cause, missed=missed, epoch=epoch)
         self.on_record.append(gap)
         return gap
 
@@ -188,7 +186,9 @@ class TestDropOldest:
 
     def test_a_callback_that_may_not_run_yet_finds_the_newest(self):
         seen = []
-        line = Line(callback=lambda message: seen.append((message.data, message.gap and message.gap.missed)), max_messages=2)
+        line = Line(
+            callback=lambda message: seen.append((message.data, message.gap and message.gap.missed)), max_messages=2
+        )
         line.bring(*numbered(5))
         line.inbox.start()
         line.bring(b"5")
@@ -308,7 +308,11 @@ class TestConflation:
 
     @pytest.mark.parametrize(
         ("key_of", "error"),
-        [(lambda message: 1 / 0, ZeroDivisionError), (lambda message: [], TypeError), (lambda message: KeyError(), None)],
+        [
+            (lambda message: 1 / 0, ZeroDivisionError),
+            (lambda message: [], TypeError),
+            (lambda message: KeyError(), None),
+        ],
     )
     def test_a_function_that_fails_leaves_the_message_unconflated(self, key_of, error):
         line = Line(ConflatingInbox, key_of=key_of)
@@ -338,7 +342,12 @@ class Model:
     """The same in plain Python, message by message."""
 
     def __init__(self, conflate, max_messages, max_bytes, max_age_ns):
-        self.conflate, self.max_messages, self.max_bytes, self.max_age_ns = conflate, max_messages, max_bytes, max_age_ns
+        self.conflate, self.max_messages, self.max_bytes, self.max_age_ns = (
+            conflate,
+            max_messages,
+            max_bytes,
+            max_age_ns,
+        )
         self.waiting, self.missed, self.dropped = [], 0, 0
 
     def size(self):
@@ -356,8 +365,10 @@ class Model:
             self.drop(place)
             self.waiting.insert(place, (payload, now_ns))
             return
-        while not self.conflate and self.waiting and (
-            len(self.waiting) >= self.max_messages or self.size() + len(payload) > self.max_bytes
+        while (
+            not self.conflate
+            and self.waiting
+            and (len(self.waiting) >= self.max_messages or self.size() + len(payload) > self.max_bytes)
         ):
             self.drop(0)
         self.waiting.append((payload, now_ns))
