@@ -62,6 +62,9 @@ class Line:
         numbers = self.telemetry.snapshot()
         return tuple(numbers[f"messages_{what}"] for what in ("dropped", "conflated", "too_old"))
 
+    def key_of(self, message):
+        return message.data
+
     # what the inbox tells
 
     def on_dropped(self, cause, missed, since_ns, until_ns, epoch):
@@ -444,7 +447,9 @@ class TestLife:
 
     @pytest.mark.parametrize("kind", [DropOldestInbox, ConflatingInbox])
     def test_one_in_a_cycle_is_collected(self, kind):
-        line = Line(kind, key_of=(lambda message: line and message.data) if kind is ConflatingInbox else None)
+        line = Line(kind)
+        if kind is ConflatingInbox:
+            line.inbox.conflate_by(line.key_of)
         line.bring(b"1", b"1")
         gone = weakref.ref(line)
         del line

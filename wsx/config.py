@@ -5,6 +5,7 @@ Each field works: what a later version adds is unknown here.
 Not here: the URL (endpoint.py), the rules for header fields (headers.py).
 """
 
+import os
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from inspect import iscoroutinefunction
@@ -173,6 +174,14 @@ def _rate_limit(name: str, value: Any) -> Any:
     return _instance(TokenBucket)(name, value)
 
 
+def _path(name: str, value: Any) -> str:
+    if not isinstance(value, str | os.PathLike) or not isinstance(path := os.fspath(value), str):
+        raise _wrong_type(name, "a str or a path", value)
+    if not path or "\0" in path:
+        raise ValueError(f"{name} must not be empty or hold a zero byte, not {path!r}")
+    return path
+
+
 def _check_fields(settings: object, checks: Mapping[str, _Check]) -> None:
     for name, check in checks.items():
         object.__setattr__(settings, name, check(name, getattr(settings, name)))
@@ -236,6 +245,7 @@ _CHECKS: dict[str, _Check] = {
     "on_open": _hooks,
     "rate_limit": _optional(_rate_limit),
     "name": _optional(_text),
+    "telemetry_path": _optional(_path),
 }
 
 
@@ -254,7 +264,8 @@ class Config:
     when the reader comes to it. health: from where on something counts against the client.
     reconnect: False, True or a `Backoff`. error_handler: changes to the tables that say what an error means. on_open:
     coroutine functions that prepare each new connection, in this order, before user traffic flows; each is given a
-    `Route`. name: the client's name in logs and errors.
+    `Route`. name: the client's name in logs and errors. telemetry_path: a file of one client alone, which holds its
+    counters for other processes to read (telemetry_file.py); kept as a str.
     """
 
     headers: HeaderPairs | Callable[[], HeaderPairs] = field(default=(), repr=False)
@@ -283,6 +294,7 @@ class Config:
     on_open: Iterable[Hook] = ()
     rate_limit: "TokenBucket | None" = None
     name: str | None = None
+    telemetry_path: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         _check_fields(self, _CHECKS)

@@ -17,7 +17,7 @@ from wsx._message import Message
 from wsx._telemetry import Telemetry
 from wsx._writer import FrameWriter
 from wsx.backoff import Backoff
-from wsx.clock import MonotonicClock
+from wsx.clock import Clock, MonotonicClock
 from wsx.config import Config
 from wsx.connection import Connection, End, open_connection
 from wsx.driver import REAL, Driver, Surroundings
@@ -67,6 +67,16 @@ class State(StrEnum):
     HALTED = "halted"  # authentication or policy: a person is needed, then `resume()`
 
 
+def _make_telemetry(config: Config, clock: Clock) -> Telemetry:
+    """The counters, in a file where that is asked for. Raises OSError where that cannot be."""
+    own = None if isinstance(clock, MonotonicClock) else clock  # the machine's is read by compiled code itself
+    if config.telemetry_path is None:
+        return Telemetry(own)
+    from wsx.telemetry_file import open_telemetry  # only those who ask for one pay for the import
+
+    return open_telemetry(config.telemetry_path, own)
+
+
 class Session:
     """One client's session. use_writer: told where user traffic may be written, None for nowhere."""
 
@@ -90,8 +100,7 @@ class Session:
         self.config, self._url, self._dial, self._use_writer = config, url, dial, use_writer
         self.name = config.name or (url.host if isinstance(url, Endpoint) else "wsx")
         self._surroundings, self._clock = surroundings, surroundings.clock
-        native = isinstance(self._clock, MonotonicClock)  # what compiled code reads by itself
-        self.telemetry, self.ledger = Telemetry(None if native else self._clock), Ledger()
+        self.telemetry, self.ledger = _make_telemetry(config, self._clock), Ledger()
         self.subscriptions: dict[Any, bool | None] = {}  # message -> `text`, in order
         on_message, self._on_event = callbacks
         self._drops = DropRecord(self.ledger, lambda gap: self._emit(GapEvent, gap=gap))
@@ -152,6 +161,7 @@ class Session:
             held = await self._open()
         except BaseException:
             self.state = State.CLOSED
+            self.telemetry.end()
             raise
         self._loop.call_soon(self._deliver, held)
 
@@ -412,6 +422,7 @@ class Session:
         self.state = State.CLOSED
         self.inbox.end(error)
         self._drops.end()
+        self.telemetry.end()
         self._opened.set()
         if not self.closed.done():
             self.closed.set_result(None)
