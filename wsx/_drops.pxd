@@ -37,4 +37,5 @@ cdef class ConflatingInbox(DroppingInbox):
     cdef dict _places                    # key -> number of the waiting message, counted from the first ever
     cdef object _keys                    # deque: of each waiting message; None for one that is never conflated
     cdef uint64_t _gone                  # messages that wait no more
+    cdef tuple _find(self, Message message)
     cdef int _replace(self, size_t index, Message message) except -1

@@ -121,15 +121,7 @@ cdef class ConflatingInbox(DroppingInbox):
         self._key_of = key_of
 
     cdef int _push(self, Message message) except -1:
-        cdef object key = None, place = None
-        try:
-            key = self._key_of(message)
-            place = None if key is None else self._places.get(key)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:
-            key = None
-            self._owner.on_key_error(error, message)
+        key, place = self._find(message)
         if place is not None:
             return self._replace(<uint64_t>place - self._gone, message)
         if self._count == self._capacity:
@@ -138,6 +130,17 @@ cdef class ConflatingInbox(DroppingInbox):
         if key is not None:
             self._places[key] = self._gone + self._count
         return Inbox._push(self, message)
+
+    cdef tuple _find(self, Message message):
+        """Its key, and the number of the message of that key that waits; None for what there is none of."""
+        try:
+            key = self._key_of(message)
+            return key, None if key is None else self._places.get(key)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self._owner.on_key_error(error, message)
+            return None, None
 
     cdef int _replace(self, size_t index, Message message) except -1:
         """Put it where an older one of its key waits."""

@@ -33,16 +33,22 @@ def open_telemetry(path: str | os.PathLike[str], clock: Clock | None = None) -> 
     target = Path(path)
     _check_place(target)
     try:
-        descriptor, draft = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        return _make(target, clock)
     except OSError as error:
-        raise _cannot_make(target, error) from error
+        text = f"telemetry_path cannot be used: {error.strerror} (for {SHARED_BYTES} bytes); nothing was opened"
+        raise OSError(error.errno, text, str(target)) from error
+
+
+def _make(target: Path, clock: Clock | None) -> Telemetry:
+    """The file appears under its name when it is whole."""
+    descriptor, draft = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         telemetry = _map(descriptor, clock)
         os.fchmod(descriptor, _READ_ONLY)
         Path(draft).replace(target)
-    except OSError as error:
+    except BaseException:
         Path(draft).unlink()
-        raise _cannot_make(target, error) from error
+        raise
     finally:
         os.close(descriptor)
     return telemetry
@@ -74,8 +80,3 @@ def _map(descriptor: int, clock: Clock | None) -> Telemetry:
 
 def _taken(target: Path, why: str) -> OSError:
     return FileExistsError(errno.EEXIST, f"telemetry_path cannot be used: {why}", str(target))
-
-
-def _cannot_make(target: Path, error: OSError) -> OSError:
-    text = f"telemetry_path cannot be used: {error.strerror} (for {SHARED_BYTES} bytes); nothing was opened"
-    return OSError(error.errno, text, str(target))

@@ -27,7 +27,8 @@ _HEADER = struct.Struct("=8sIIQQQQQQQQ")  # struct Header of _telemetry.pxd
 _FIELD = struct.Struct("=48sQQ")  # struct Field
 _WORD = 8
 _LATENCIES = (3 + 1024) * _WORD  # struct Latencies
-_COUNTER, _GAUGE, _INSTANT, _HISTOGRAM = 1, 2, 3, 4
+_HISTOGRAM = 4
+_SIZES = {1: _WORD, 2: _WORD, 3: _WORD, _HISTOGRAM: _LATENCIES}  # bytes of each kind of field
 _PERCENTS = 50, 90, 99
 
 
@@ -161,12 +162,14 @@ def _values(block: memoryview, at: int, entry_bytes: int, count: int) -> dict[st
 
 def _field(block: memoryview, name: str, offset: int, kind: int) -> dict[str, int]:
     """The values of one field; none where its kind is unknown."""
-    size = _LATENCIES if kind == _HISTOGRAM else _WORD if kind in (_COUNTER, _GAUGE, _INSTANT) else 0
+    size = _SIZES.get(kind)
+    if size is None:
+        return {}
     if offset + size > len(block):
         raise ValueError(f"damaged telemetry block: {name} lies at {offset}, beyond its {len(block)} bytes")
     if kind == _HISTOGRAM:
         return _latencies(name, block[offset : offset + size])
-    return {name: struct.unpack_from("=Q", block, offset)[0]} if size else {}
+    return {name: struct.unpack_from("=Q", block, offset)[0]}
 
 
 def _latencies(name: str, words: memoryview) -> dict[str, int]:
