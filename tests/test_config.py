@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import ssl
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -236,6 +237,15 @@ class TestPolicies:
             Config(inbox_policy=policy, max_age=1)
         assert Config(inbox_policy="drop_oldest", max_age=1).max_age == 1
         assert Config(inbox_policy="conflate", conflate_key=len, max_age=0.5).max_age == 0.5
+
+    def test_a_telemetry_path_is_a_path(self):
+        assert Config(telemetry_path=Path("/dev/shm") / "desk").telemetry_path == "/dev/shm/desk"
+        for value in ("", "a\0b"):
+            with pytest.raises(ValueError, match="telemetry_path must not be empty or hold a zero byte"):
+                Config(telemetry_path=value)
+        for value in (b"desk", 5):
+            with pytest.raises(TypeError, match="telemetry_path must be a str or a path, not"):
+                Config(telemetry_path=value)
 
     def test_reconnect_is_a_flag_or_a_backoff(self):
         backoff = Backoff(cap=5)

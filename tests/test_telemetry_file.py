@@ -102,7 +102,7 @@ class TestPlace:
             open_telemetry(path)
         assert path.read_bytes() == content
 
-    @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("elsewhere", path)])
+    @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: path.symlink_to("elsewhere")])
     def test_no_directory_link_or_pipe_is_replaced(self, tmp_path, make):
         make(tmp_path / "desk")
         with pytest.raises(FileExistsError, match="a directory, a link or the like"):

@@ -172,7 +172,7 @@ class TestProcesses:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is not yet forgotten
         assert process_started(process.pid) is None and not process_lives(process.pid, started)
         process.wait()
-        assert not process_lives(process.pid)
+        assert process_started(process.pid) is None and not process_lives(process.pid)
 
     def test_no_process_has_such_a_number(self):
         assert not process_lives(2**63)
