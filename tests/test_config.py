@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import ssl
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -51,7 +52,7 @@ class TestDefaults:
         assert set(config_module._CHECKS) == {field.name for field in dataclasses.fields(Config)}
         assert set(config_module._SOCKET_CHECKS) == {field.name for field in dataclasses.fields(SocketOptions)}
 
-    @pytest.mark.parametrize("name", ["trust_env", "proxy", "max_age", "telemetry_path", "compression"])
+    @pytest.mark.parametrize("name", ["trust_env", "proxy", "compression"])
     def test_what_a_later_version_adds_is_unknown(self, name):
         with pytest.raises(TypeError, match=name):
             Config(**{name: None})
@@ -201,15 +202,50 @@ class TestWhereTo:
 
 
 class TestPolicies:
-    @pytest.mark.parametrize("value", ["pause", "disconnect"])
-    def test_an_inbox_policy_is_one_of_two(self, value):
+    @pytest.mark.parametrize("value", ["pause", "disconnect", "drop_oldest"])
+    def test_an_inbox_policy_is_one_of_four(self, value):
         assert Config(inbox_policy=value).inbox_policy == value
+        assert Config(inbox_policy="conflate", conflate_key=len).inbox_policy == "conflate"
 
     def test_another_inbox_policy_is_refused(self):
-        with pytest.raises(ValueError, match="inbox_policy must be 'pause' or 'disconnect', not 'drop'"):
+        known = "'pause', 'disconnect', 'drop_oldest' or 'conflate'"
+        with pytest.raises(ValueError, match=f"inbox_policy must be {known}, not 'drop'"):
             Config(inbox_policy="drop")
-        with pytest.raises(TypeError, match="inbox_policy must be 'pause' or 'disconnect', not list"):
+        with pytest.raises(TypeError, match=f"inbox_policy must be {known}, not list"):
             Config(inbox_policy=[])
+
+    def test_conflating_needs_a_function_that_gives_the_key(self):
+        with pytest.raises(ValueError, match="inbox_policy='conflate' needs conflate_key, a function"):
+            Config(inbox_policy="conflate")
+        with pytest.raises(ValueError, match="conflate_key is set, but inbox_policy='pause' does not conflate"):
+            Config(conflate_key=len)
+
+        async def slow(message):
+            """Cannot be called inline."""
+
+        for value in (slow, "params.channel"):
+            with pytest.raises(
+                TypeError, match="conflate_key must be a function that takes a Message and is no corout"
+            ):
+                Config(inbox_policy="conflate", conflate_key=value)
+
+    @pytest.mark.parametrize("policy", ["pause", "disconnect"])
+    def test_a_policy_that_drops_nothing_has_no_use_for_an_age(self, policy):
+        with pytest.raises(
+            ValueError, match=f"max_age is set, but inbox_policy='{policy}' drops nothing; use 'drop_ol"
+        ):
+            Config(inbox_policy=policy, max_age=1)
+        assert Config(inbox_policy="drop_oldest", max_age=1).max_age == 1
+        assert Config(inbox_policy="conflate", conflate_key=len, max_age=0.5).max_age == 0.5
+
+    def test_a_telemetry_path_is_a_path(self):
+        assert Config(telemetry_path=Path("/dev/shm") / "desk").telemetry_path == "/dev/shm/desk"
+        for value in ("", "a\0b"):
+            with pytest.raises(ValueError, match="telemetry_path must not be empty or hold a zero byte"):
+                Config(telemetry_path=value)
+        for value in (b"desk", 5):
+            with pytest.raises(TypeError, match="telemetry_path must be a str or a path, not"):
+                Config(telemetry_path=value)
 
     def test_reconnect_is_a_flag_or_a_backoff(self):
         backoff = Backoff(cap=5)

@@ -21,7 +21,6 @@ EXCEPTIONS = {
     "wsx/_frame.pyx:parse_header": "inner loop: reads as the diagram of RFC 6455 5.2, a field or a rejection a line",
     "wsx/_frame.pyx:feed": "inner loop over a stream's bytes: a call a frame would cost more than its work",
     "wsx/_frame.pyx:_complete": "inner loop over a stream's bytes: completes the frame that two reads share",
-    "wsx/_inbox.pyx:_step": "inner loop of `async for`: a message, a wait or the end without a Python frame",
 }
 
 

@@ -1,5 +1,7 @@
 """The ledger answers "was I blind then?" like a search through every gap would."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +54,42 @@ class TestRecords:
         ledger = ledger_of(("a", 1, 2), ("b", 1, 3), ("a", 5, None))
         assert [gap.last_good_ns for gap in ledger.gaps("a")] == [1, 5]
         assert [gap.stream for gap in ledger.gaps()] == ["a", "b", "a"]
+
+    def test_a_record_that_grows_takes_the_place_of_what_it_was(self):
+        ledger = ledger_of(("", 50, 200), ("", 120, 200))
+        gap = Gap(stream="", last_good_ns=100, first_good_ns=200, cause="inbox overflow", missed=3, epoch=1)
+        longer = dataclasses.replace(gap, first_good_ns=300, missed=5)
+        ledger.add(gap)
+        ledger.add(longer, instead_of=gap)
+        assert [known.missed for known in ledger.gaps()] == [None, None, 5]
+        assert (ledger.was_blind(60).missed, ledger.was_blind(250), ledger.was_blind(300)) == (None, longer, None)
+
+    def test_a_record_that_was_forgotten_meanwhile_grows_too(self):
+        ledger = ledger_of(("", 50, 90), max_records=1)
+        gap = ledger.gaps()[0]
+        ledger.begin("", 100, "reconnect", epoch=1)
+        ledger.end("", 150)
+        longer = dataclasses.replace(gap, first_good_ns=300)
+        ledger.add(longer, instead_of=gap)
+        assert (ledger.gaps(), ledger.forgotten) == ((longer,), 2)
+
+    @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9), st.booleans()), max_size=40), st.integers(0, 400))
+    def test_records_that_grow_are_found_as_by_a_search(self, steps, at_ns):
+        ledger, now_ns, growing = Ledger(), 0, None
+        for before, lasts, grows in steps:
+            last_good_ns = now_ns + before
+            now_ns = last_good_ns + lasts
+            gap = Gap(stream="", last_good_ns=last_good_ns, first_good_ns=now_ns, cause="too old", epoch=1)
+            if grows and growing is not None:
+                gap = dataclasses.replace(growing, first_good_ns=now_ns)
+                ledger.add(gap, instead_of=growing)
+                growing = gap
+            else:
+                ledger.add(gap)
+                growing = gap if grows else growing
+        expected = [gap for gap in ledger.gaps() if covers(gap, at_ns, "")]
+        found = ledger.was_blind(at_ns)
+        assert found in expected if expected else found is None
 
     def test_a_ledger_without_room_is_refused(self):
         with pytest.raises(ValueError, match="max_records"):

@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wsx
-from wsx._telemetry import Histogram, Telemetry
+from wsx._telemetry import SHARED_BYTES, Histogram, Telemetry
 
-HEADER = struct.Struct(
-    "=8sIIQQQQQQ"
-)  # magic, version, entry bytes, size, pid, start: monotonic, wall, fields: at, count
+# magic, version, entry bytes, size, pid, start: monotonic, wall, fields: at, count, start of the process, end: wall
+HEADER = struct.Struct("=8sIIQQQQQQQQ")
 COUNTER, GAUGE, INSTANT = 1, 2, 3
 MICROSECOND = 1000
 MINUTE = 60 * 1_000_000_000
@@ -34,7 +33,7 @@ def declared_counters() -> list[str]:
 
 def fields(block: bytes) -> dict[str, tuple[int, int]]:
     """Name to (offset, kind), by the header alone."""
-    _, _, entry_bytes, *_, fields_offset, field_count = HEADER.unpack_from(block)
+    _, _, entry_bytes, *_, fields_offset, field_count, _, _ = HEADER.unpack_from(block)
     entries = (fields_offset + index * entry_bytes for index in range(field_count))
     decoded = [struct.unpack_from(f"={entry_bytes - 16}sQQ", block, entry) for entry in entries]
     return {name.rstrip(b"\0").decode(): (offset, kind) for name, offset, kind in decoded}
@@ -98,13 +97,13 @@ class TestMemory:
         before = time.monotonic_ns(), time.time_ns()
         block = bytes(Telemetry())
         after = time.monotonic_ns(), time.time_ns()
-        magic, version, entry_bytes, size, pid, monotonic_ns, wall_ns, fields_offset, field_count = HEADER.unpack_from(
-            block
-        )
+        magic, version, entry_bytes, size, pid, monotonic_ns, wall_ns, *table = HEADER.unpack_from(block)
+        fields_offset, field_count, process_started, ended_wall_ns = table
         assert (magic, version, size, pid) == (b"WSXTELEM", 1, len(block), os.getpid())
         assert before[0] <= monotonic_ns <= after[0]
         assert before[1] <= wall_ns <= after[1]
         assert (fields_offset, field_count) == (HEADER.size, len(declared_counters()))
+        assert (process_started, ended_wall_ns) == (0, 0)
         assert fields_offset + field_count * (entry_bytes + 8) == size
 
     def test_the_table_names_the_counters_of_the_struct_in_its_order(self) -> None:
@@ -146,11 +145,56 @@ class TestMemory:
         del telemetry
         assert decode(view.tobytes())["bytes_sent"] == 1234
 
+    def test_the_end_is_told_to_who_reads_the_block(self) -> None:
+        telemetry = Telemetry()
+        before = time.time_ns()
+        telemetry.end()
+        assert before <= HEADER.unpack_from(bytes(telemetry))[-1] <= time.time_ns()
+
     def test_the_histogram_is_not_in_the_block(self) -> None:
         telemetry = Telemetry()
         before = len(bytes(telemetry))
         telemetry.record_rtt(1)
         assert len(bytes(telemetry)) == before
+
+
+class TestSharedMemory:
+    def test_the_block_lies_in_it_and_counts_there(self) -> None:
+        memory = bytearray(SHARED_BYTES + 100)
+        telemetry = Telemetry(None, memory, 77)
+        telemetry.add("bytes_sent", 1234)
+        assert decode(bytes(memory))["bytes_sent"] == telemetry.snapshot()["bytes_sent"] == 1234
+        assert bytes(telemetry) == memory[:SHARED_BYTES]
+        assert HEADER.unpack_from(memory)[-2:] == (77, 0)
+
+    def test_the_histogram_is_in_the_block(self) -> None:
+        memory = bytearray(SHARED_BYTES)
+        telemetry = Telemetry(None, memory)
+        offset, kind = fields(bytes(memory))["rtt_ns"]
+        assert (list(fields(bytes(memory))), kind) == ([*declared_counters(), "rtt_ns"], 4)
+        for latency_ns in (5, 9, 7):
+            telemetry.record_rtt(latency_ns)
+        assert struct.unpack_from("=QQQ", memory, offset) == (3, 5, 9)
+        counts = struct.unpack_from("=1024Q", memory, offset + 24)
+        assert [at for at, count in enumerate(counts) if count] == [5, 7, 9]
+        assert telemetry.snapshot()["rtt_ns_p50"] == 7
+        assert offset + 8 * (3 + 1024) == SHARED_BYTES
+
+    def test_it_is_held_while_it_is_counted_in(self) -> None:
+        memory = bytearray(SHARED_BYTES)
+        telemetry = Telemetry(None, memory)
+        with pytest.raises(BufferError):
+            memory.clear()
+        del telemetry
+        memory.clear()
+
+    @pytest.mark.parametrize(
+        ("memory", "error"),
+        [(bytearray(SHARED_BYTES - 1), ValueError), (bytes(SHARED_BYTES), BufferError), ("x", TypeError)],
+    )
+    def test_too_little_or_none_that_can_be_written_is_refused(self, memory: bytes, error: type[Exception]) -> None:
+        with pytest.raises(error):
+            Telemetry(None, memory)
 
 
 class TestRoundTrips:
@@ -240,6 +284,16 @@ class TestHistogram:
         with pytest.raises(error):
             histogram.record(latency_ns)
         assert histogram.count == 0
+
+    def test_counts_are_loaded_from_a_block(self) -> None:
+        memory = bytearray(SHARED_BYTES)
+        telemetry, histogram = Telemetry(None, memory), Histogram()
+        telemetry.record_rtt(500)
+        histogram.record(3)
+        histogram.load(memory[-8 * (3 + 1024) :])
+        assert (histogram.count, histogram.min, histogram.max, histogram.percentile(50)) == (1, 500, 500, 500)
+        with pytest.raises(ValueError, match="latencies are 8216 bytes, not 8"):
+            histogram.load(bytes(8))
 
     def test_only_a_histogram_can_be_merged(self) -> None:
         with pytest.raises(TypeError):

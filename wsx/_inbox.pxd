@@ -44,7 +44,9 @@ cdef class Inbox(MessageReceiver):
     cdef int _catch_up(self) except -1
     cdef int _callback_failed(self, Message message) except -1
     cdef int _push(self, Message message) except -1
+    cdef int _at_limit(self) except -1
     cdef Message _pop(self)
+    cdef int _grow(self) except -1
     cdef bint _resize(self, size_t capacity) noexcept
     cdef int _wake(self) except -1
     cdef void _gauge(self) noexcept
@@ -55,4 +57,5 @@ cdef class MessageIterator:
     cdef Inbox _inbox
     cdef object _waiting                 # the inbox's waiter while it is ours, or None
     cdef int _step(self, PyObject** result) except -1
+    cdef object _wait_or_end(self)
     cdef int _resume(self) except -1

@@ -4,7 +4,7 @@
 without one it keeps them in a ring, bounded in messages and bytes, for one reader.
 A `Tap` is asked before anybody else, also while a connection is restored: answers and heartbeats are taken there.
 `MessageIterator` gives a waiting message back from its `am_send` slot: no task switch, no exception per message.
-Not here: what a full inbox means for the connection (client.py).
+Not here: what a full inbox means for the connection (session.py), inboxes that drop (_drops.pyx).
 """
 
 cimport cython
@@ -192,13 +192,13 @@ cdef class Inbox(MessageReceiver):
         cdef size_t waiting = self._count if self.tap is not None or self._callback is not None else 0
         cdef Message message
         while waiting:
-            message = self._pop()
-            if self.tap is None or not self._tapped(message):
+            message = self._pop()        # None where an inbox that drops had nothing worth reading
+            if message is not None and not (self.tap is not None and self._tapped(message)):
                 if self._callback is not None:
                     self.call(self._callback, message)
                 else:
                     self._push(message)
-            waiting = waiting - 1 if self._callback is None else self._count
+            waiting = self._count if self._callback is not None else min(waiting - 1, self._count)
         return 0
 
     cdef int call(self, object callback, Message message) except -1:
@@ -220,8 +220,8 @@ cdef class Inbox(MessageReceiver):
         return 0
 
     cdef int _push(self, Message message) except -1:
-        if self._count == self._capacity and not self._resize(max(<size_t>SMALLEST_RING, 2 * self._capacity)):
-            raise MemoryError
+        if self._count == self._capacity:
+            self._grow()
         Py_INCREF(message)
         self._ring[(self._head + self._count) & (self._capacity - 1)] = <PyObject*>message
         self._count += 1
@@ -230,12 +230,17 @@ cdef class Inbox(MessageReceiver):
         if self._waiter is not None and not self._woken:
             self._wake()
         if not self.full and (self._count >= self.max_messages or self._bytes >= self.max_bytes):
-            self.full = True
-            self._owner.on_inbox_full()
+            self._at_limit()
+        return 0
+
+    cdef int _at_limit(self) except -1:
+        """A limit is reached: say so, once until there is room again."""
+        self.full = True
+        self._owner.on_inbox_full()
         return 0
 
     cdef Message _pop(self):
-        """The oldest message; there is one."""
+        """The oldest message; one waits. None: none that may still be read (_drops.pyx)."""
         cdef PyObject* first = self._ring[self._head]
         message = <Message>first
         Py_DECREF_pointer(first)
@@ -249,6 +254,12 @@ cdef class Inbox(MessageReceiver):
             self.full = False
             self._owner.on_inbox_drained()
         return message
+
+    cdef int _grow(self) except -1:
+        """Make room in the ring. Raises MemoryError, with everything as it was."""
+        if not self._resize(max(<size_t>SMALLEST_RING, 2 * self._capacity)):
+            raise MemoryError
+        return 0
 
     cdef bint _resize(self, size_t capacity) noexcept:
         """Move to a ring of another size, a power of two that holds what waits. False for lack of memory."""
@@ -333,24 +344,29 @@ cdef class MessageIterator:
     cdef int _step(self, PyObject** result) except -1:
         """A message (PYGEN_RETURN), what to wait for (PYGEN_NEXT), or the end as an exception."""
         cdef Inbox inbox = self._inbox
-        cdef PySendResult status
-        cdef object outcome
+        cdef PySendResult status = PYGEN_RETURN
+        cdef object outcome = None
         if inbox._waiter is not None:
             self._resume()
         if inbox._count:
-            outcome, status = inbox._pop(), PYGEN_RETURN
-        elif inbox.ended:
-            # The traceback of the reading before this one is dropped: it would grow with each.
-            raise StopAsyncIteration if inbox.error is None else inbox.error.with_traceback(None)
-        elif inbox._interruption is not None:
-            interruption, inbox._interruption = inbox._interruption, None
-            raise interruption
-        else:
-            self._waiting = inbox._wait()
-            outcome, status = next(self._waiting.__await__()), PYGEN_NEXT
+            outcome = inbox._pop()
+        if outcome is None:
+            outcome, status = self._wait_or_end(), PYGEN_NEXT
         Py_INCREF(outcome)
         result[0] = <PyObject*>outcome
         return status
+
+    cdef object _wait_or_end(self):
+        """What to wait for, or the end as an exception: there is no message."""
+        cdef Inbox inbox = self._inbox
+        if inbox.ended:
+            # The traceback of the reading before this one is dropped: it would grow with each.
+            raise StopAsyncIteration if inbox.error is None else inbox.error.with_traceback(None)
+        if inbox._interruption is not None:
+            interruption, inbox._interruption = inbox._interruption, None
+            raise interruption
+        self._waiting = inbox._wait()
+        return next(self._waiting.__await__())
 
     cdef int _resume(self) except -1:
         """Go on after waiting. Raises RuntimeError where somebody else waits, or is being woken."""

@@ -34,6 +34,9 @@ cdef struct Counters:                    # every word is 8 bytes and 8-aligned; 
     uint64_t inbox_bytes                 # now
     uint64_t inbox_bytes_peak
     uint64_t inbox_pauses                # times reading was paused because the inbox was full
+    uint64_t messages_dropped            # by a policy of the inbox; among them:
+    uint64_t messages_conflated          # a newer one of their key took their place
+    uint64_t messages_too_old            # waited longer than max_age
     uint64_t write_buffered_bytes        # now, as of the last write
     uint64_t write_buffered_bytes_peak
     uint64_t sends_backpressured         # refused with Backpressure
@@ -94,22 +97,30 @@ cdef struct Header:                      # the beginning of the block; layout ve
     uint64_t started_wall_ns             # since 1970
     uint64_t fields_offset               # of the first Field, from the beginning of the block
     uint64_t field_count
+    uint64_t process_started             # when the process started, as the system tells it; 0: it does not
+    uint64_t ended_wall_ns               # nothing is counted any more; 0: it is
 
 
 cdef struct Field:                       # what a reader needs to know of one counter
     char[48] name                        # ASCII, filled up with zeros
     uint64_t offset                      # of its 8-byte word, from the beginning of the block
-    uint64_t kind                        # 1 counts up, 2 goes up and down, 3 an instant of the monotonic clock in ns
+    uint64_t kind                        # 1 counts up, 2 goes up and down, 3 an instant of the monotonic clock in ns,
+                                         # 4 a Latencies: its first word is at `offset`
 
 
 @cython.final
 cdef class Telemetry:
     cdef Counters* counters              # never NULL while the object lives
     cdef void* _block                    # Header, Fields, Counters: one piece of memory
-    cdef Latencies* _round_trips         # NULL until the first is recorded
+    cdef size_t _block_bytes
+    cdef Latencies* _round_trips         # NULL until the first is recorded; in shared memory a part of the block
+    cdef Py_buffer _memory               # what the block lies in, where that was given
     cdef object _clock                   # None: the machine's monotonic clock, read without Python
     cdef inline uint64_t now_ns(self) noexcept:
         return monotonic_ns() if self._clock is None else self._ask_clock()
     cdef uint64_t _ask_clock(self) noexcept
+    cdef int _use(self, memory) except -1
+    cdef int _describe(self, Field* fields, Py_ssize_t histograms) except -1
+    cdef int _begin(self, Header* header, uint64_t process_started) except -1
     cpdef void record_rtt(self, uint64_t rtt_ns) noexcept
     cdef uint64_t* _word(self, name) except NULL

@@ -3,11 +3,12 @@
 A Telemetry is one block: a header, a table that names every counter with its place, and the counters. A reader that
 knows the header alone can decode it. Other extensions write through `Telemetry.counters`; one writer, aligned
 64-bit words, no consistency promised across words. Latencies are counted in buckets of a logarithmic scale.
-Not here: exporters, health, and which event changes which counter.
+The block is in memory of its own, or in memory that other processes share, where the latencies are part of it.
+Not here: exporters, health, which event changes which counter, files (telemetry_file.py), reading (telemetry_reader.py).
 """
 
 cimport cython
-from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.long cimport PyLong_AsUnsignedLongLong
 from libc.math cimport ceil
 from libc.stdint cimport uint64_t
@@ -63,6 +64,17 @@ cdef class Histogram:
     Longer latencies share the last bucket; `max` is exact also then.
     """
 
+    def load(self, latencies) -> None:
+        """Take over the counts in the bytes of a C struct `Latencies`. Raises ValueError for too few or too many."""
+        cdef Py_buffer view
+        PyObject_GetBuffer(latencies, &view, PyBUF_SIMPLE)
+        try:
+            if view.len != sizeof(Latencies):
+                raise ValueError(f"latencies are {sizeof(Latencies)} bytes, not {view.len}")
+            memcpy(&self._latencies, view.buf, sizeof(Latencies))
+        finally:
+            PyBuffer_Release(&view)
+
     def record(self, latency_ns) -> None:
         """Count one latency (nanoseconds, int). Raises TypeError, or OverflowError if it is not 0 to 2**64 - 1."""
         record_latency(&self._latencies, PyLong_AsUnsignedLongLong(latency_ns))
@@ -103,6 +115,7 @@ cdef enum:
     COUNTER = 1
     GAUGE = 2
     INSTANT = 3
+    HISTOGRAM = 4
 
 
 cdef tuple _counter_names():
@@ -131,9 +144,11 @@ cdef dict _KINDS = {
     "last_message_ns": INSTANT,
     "last_sent_ns": INSTANT,
 }
+cdef str _ROUND_TRIPS = "rtt_ns"             # the table's name for them
 cdef size_t _NAME_BYTES = sizeof(Field) - 2 * sizeof(uint64_t)
-cdef size_t _COUNTERS_OFFSET = sizeof(Header) + len(_NAMES) * sizeof(Field)
-cdef size_t _BLOCK_BYTES = _COUNTERS_OFFSET + sizeof(Counters)
+cdef size_t _PRIVATE_BYTES = sizeof(Header) + len(_NAMES) * sizeof(Field) + sizeof(Counters)
+
+SHARED_BYTES = _PRIVATE_BYTES + sizeof(Field) + sizeof(Latencies)    # of memory that a Telemetry shares
 
 if sizeof(Counters) != len(_NAMES) * sizeof(uint64_t):
     raise ImportError("every field of Counters must be one word of 8 bytes")
@@ -146,28 +161,63 @@ cdef class Telemetry:
     """The counters of one connection's owner. `bytes(telemetry)` or `memoryview(telemetry)` is the block itself.
 
     clock: tells the time instead of the machine's monotonic clock (clock.py), for a simulation.
-    Raises MemoryError. One writer; the view is read-only and shows the counters as they move.
+    memory: writable, zeroed, at least SHARED_BYTES: where the block shall lie, to be read by other processes; kept as
+    long as this lives. process_started: written into the header for them.
+    Raises MemoryError, BufferError and ValueError. One writer; the view is read-only and shows the counters as they move.
     """
 
-    def __cinit__(self, clock=None) -> None:
+    def __cinit__(self, clock=None, memory=None, uint64_t process_started=0) -> None:
         self._clock = clock
-        self._block = calloc(1, _BLOCK_BYTES)
-        if self._block is NULL:
-            raise MemoryError
-        self.counters = <Counters*>(<char*>self._block + _COUNTERS_OFFSET)
+        if memory is None:
+            self._block, self._block_bytes = calloc(1, _PRIVATE_BYTES), _PRIVATE_BYTES
+            if self._block is NULL:
+                raise MemoryError
+        else:
+            self._use(memory)
+        self._describe(<Field*>(<Header*>self._block + 1), 0 if memory is None else 1)
+        self._begin(<Header*>self._block, process_started)
+
+    cdef int _use(self, memory) except -1:
+        PyObject_GetBuffer(memory, &self._memory, PyBUF_WRITABLE)
+        if self._memory.len < SHARED_BYTES:
+            raise ValueError(f"shared telemetry needs {SHARED_BYTES} bytes of memory, not {self._memory.len}")
+        self._block, self._block_bytes = self._memory.buf, SHARED_BYTES
+        return 0
+
+    cdef int _describe(self, Field* fields, Py_ssize_t histograms) except -1:
+        """Fill in the table of fields, and place what it describes behind it."""
         cdef Header* header = <Header*>self._block
+        header.fields_offset, header.field_count = sizeof(Header), len(_NAMES) + histograms
+        self.counters = <Counters*>(fields + header.field_count)
+        cdef size_t offset = <char*>self.counters - <char*>self._block
+        for index, name in enumerate(_NAMES):
+            _set_field(&fields[index], name, offset + index * sizeof(uint64_t), _KINDS.get(name, COUNTER))
+        if histograms:
+            self._round_trips = <Latencies*>(self.counters + 1)
+            _set_field(&fields[len(_NAMES)], _ROUND_TRIPS, offset + sizeof(Counters), HISTOGRAM)
+        return 0
+
+    cdef int _begin(self, Header* header, uint64_t process_started) except -1:
+        """Fill in the rest of the header."""
         memcpy(header.magic, b"WSXTELEM", sizeof(header.magic))
-        header.version, header.entry_bytes, header.size = VERSION, sizeof(Field), _BLOCK_BYTES
+        header.version, header.entry_bytes, header.size = VERSION, sizeof(Field), self._block_bytes
         header.pid, header.started_monotonic_ns, header.started_wall_ns = getpid(), self.now_ns(), time_ns()
-        header.fields_offset, header.field_count = sizeof(Header), len(_NAMES)
-        _describe(<Field*>(header + 1))
+        header.process_started = process_started
+        return 0
 
     def __dealloc__(self) -> None:
-        free(self._block)
-        free(self._round_trips)
+        if self._memory.buf is not NULL:
+            PyBuffer_Release(&self._memory)
+        else:
+            free(self._block)
+            free(self._round_trips)
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
-        PyBuffer_FillInfo(buffer, self, self._block, _BLOCK_BYTES, 1, flags)
+        PyBuffer_FillInfo(buffer, self, self._block, self._block_bytes, 1, flags)
+
+    def end(self) -> None:
+        """Tell readers of the block that nothing is counted any more."""
+        (<Header*>self._block).ended_wall_ns = time_ns()
 
     cpdef void record_rtt(self, uint64_t rtt_ns) noexcept:
         """Count a round trip (nanoseconds), and keep it as `last_rtt_ns`. The histogram is allocated here, once."""
@@ -207,13 +257,10 @@ cdef class Telemetry:
         return values
 
 
-cdef int _describe(Field* fields) except -1:
-    """Fill in the table of fields."""
-    for index, name in enumerate(_NAMES):
-        encoded = name.encode("ascii")
-        memcpy(fields[index].name, <const char*>encoded, len(encoded))
-        fields[index].offset = _COUNTERS_OFFSET + index * sizeof(uint64_t)
-        fields[index].kind = _KINDS.get(name, COUNTER)
+cdef int _set_field(Field* field, str name, uint64_t offset, uint64_t kind) except -1:
+    encoded = name.encode("ascii")
+    memcpy(field.name, <const char*>encoded, len(encoded))
+    field.offset, field.kind = offset, kind
     return 0
 
 

@@ -5,7 +5,8 @@ Each field works: what a later version adds is unknown here.
 Not here: the URL (endpoint.py), the rules for header fields (headers.py).
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import os
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from inspect import iscoroutinefunction
 from ssl import SSLContext
@@ -17,6 +18,7 @@ from wsx.headers import CheckedHeaders, HeaderPairs, carries_credentials, checke
 from wsx.health import Thresholds
 
 if TYPE_CHECKING:
+    from wsx._message import Message
     from wsx._ratelimit import TokenBucket
 
 __all__ = ["Config", "Endpoint", "SocketOptions", "make_config", "parse_url"]
@@ -24,6 +26,9 @@ __all__ = ["Config", "Endpoint", "SocketOptions", "make_config", "parse_url"]
 _MIB = 1024 * 1024
 _SHORTEST, _LONGEST = 0.001, 86_400.0  # seconds: above zero also in milliseconds; a day in nanoseconds fits anywhere
 _LARGEST = 2**31 - 1  # bytes, messages, fragments: what a socket option and a C int can hold
+
+_POLICIES = ("pause", "disconnect", "drop_oldest", "conflate")
+_MAY_DROP = ("drop_oldest", "conflate")
 
 Hook: TypeAlias = Callable[[Any], Awaitable[object]]  # given a Route
 
@@ -142,9 +147,19 @@ def _source_address(name: str, value: Any) -> tuple[str, int]:
 
 def _policy(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise _wrong_type(name, "'pause' or 'disconnect'", value)
-    if value not in ("pause", "disconnect"):
-        raise ValueError(f"{name} must be 'pause' or 'disconnect', not {value!r}")
+        raise _wrong_type(name, _any_of(_POLICIES), value)
+    if value not in _POLICIES:
+        raise ValueError(f"{name} must be {_any_of(_POLICIES)}, not {value!r}")
+    return value
+
+
+def _any_of(values: tuple[str, ...]) -> str:
+    return f"{', '.join(map(repr, values[:-1]))} or {values[-1]!r}"
+
+
+def _key_function(name: str, value: Any) -> Any:
+    if not callable(value) or iscoroutinefunction(value):
+        raise _wrong_type(name, "a function that takes a Message and is no coroutine function", value)
     return value
 
 
@@ -174,6 +189,14 @@ def _rate_limit(name: str, value: Any) -> Any:
     if not isinstance(value, str) and not callable(getattr(value, "try_acquire", None)):
         raise _wrong_type(name, "a TokenBucket, a RateLimiter or a profile's name", value)
     return value
+
+
+def _path(name: str, value: Any) -> str:
+    if not isinstance(value, str | os.PathLike) or not isinstance(path := os.fspath(value), str):
+        raise _wrong_type(name, "a str or a path", value)
+    if not path or "\0" in path:
+        raise ValueError(f"{name} must not be empty or hold a zero byte, not {path!r}")
+    return path
 
 
 def _check_fields(settings: object, checks: Mapping[str, _Check]) -> None:
@@ -231,12 +254,15 @@ _CHECKS: dict[str, _Check] = {
     "inbox_bytes": _count,
     "inbox_policy": _policy,
     "max_pause": _seconds,
+    "conflate_key": _optional(_key_function),
+    "max_age": _optional(_seconds),
     "health": _instance(Thresholds),
     "reconnect": _reconnect,
     "error_handler": _optional(_judge),
     "on_open": _hooks,
     "rate_limit": _optional(_rate_limit),
     "name": _optional(_text),
+    "telemetry_path": _optional(_path),
 }
 
 
@@ -247,11 +273,17 @@ class Config:
     headers: added to the upgrade request, order and case kept; a callable is called on every attempt (signed
     handshakes) and its result checked then. ssl: None for verified TLS with the system's roots. source_address: kept
     as a tuple of host and port. connect_timeout: one deadline over DNS, TCP, TLS and upgrade. ping_interval: None
-    turns the heartbeat off. data_timeout: a connection that brings no message for so long is given up, PONGs or not. inbox_policy: "pause" stops reading while the inbox is full, for at most max_pause;
-    "disconnect" does not wait. health: from where on something counts against the client. reconnect: True, False or a `Backoff`. error_handler: changes to the
-    tables that say what an error means. on_open: coroutine functions that prepare each new connection, in this order,
-    before user traffic flows; each is given a `Route`. rate_limit: a
-    `TokenBucket`, a `RateLimiter` to share, or the name of a profile (rate_profile.py). name: the client's name in logs and errors.
+    turns the heartbeat off. data_timeout: a connection that brings no message for so long is given up, PONGs or not.
+    inbox_policy: what becomes of a reader that falls behind. "pause" stops reading the socket while the inbox is full,
+    for at most max_pause; "disconnect" does not wait; "drop_oldest" drops what has waited longest; "conflate" keeps the
+    newest message of each `conflate_key(message)`, in the older one's place, and pauses where those of different keys,
+    or of the key None, fill the inbox. max_age: under the last two, a message that has waited for longer is dropped
+    when the reader comes to it. health: from where on something counts against the client.
+    reconnect: True, False or a `Backoff`. error_handler: changes to the tables that say what an error means. on_open:
+    coroutine functions that prepare each new connection, in this order, before user traffic flows; each is given a
+    `Route`. rate_limit: a `TokenBucket`, a `RateLimiter` to share, or the name of a profile (rate_profile.py). name: the
+    client's name in logs and errors. telemetry_path: a file of one client alone, which holds its
+    counters for other processes to read (telemetry_file.py); kept as a str.
     """
 
     headers: HeaderPairs | Callable[[], HeaderPairs] = field(default=(), repr=False)
@@ -270,17 +302,35 @@ class Config:
     write_limit: int = 1 * _MIB
     inbox_messages: int = 65536
     inbox_bytes: int = 16 * _MIB
-    inbox_policy: Literal["pause", "disconnect"] = "pause"
+    inbox_policy: Literal["pause", "disconnect", "drop_oldest", "conflate"] = "pause"
     max_pause: float = 5
+    conflate_key: "Callable[[Message], Hashable | None] | None" = None
+    max_age: float | None = None
     health: Thresholds = Thresholds()  # noqa: RUF009, frozen
     reconnect: bool | Backoff = True
     error_handler: "ErrorJudge | None" = None
     on_open: Iterable[Hook] = ()
     rate_limit: "TokenBucket | MethodLimiter | str | None" = None
     name: str | None = None
+    telemetry_path: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         _check_fields(self, _CHECKS)
+        self._check_inbox()
+
+    @property
+    def may_drop(self) -> bool:
+        """Does `inbox_policy` drop messages rather than none?"""
+        return self.inbox_policy in _MAY_DROP
+
+    def _check_inbox(self) -> None:
+        policy = f"inbox_policy={self.inbox_policy!r}"
+        if self.inbox_policy == "conflate" and self.conflate_key is None:
+            raise ValueError(f"{policy} needs conflate_key, a function that gives each message's key, or None")
+        if self.inbox_policy != "conflate" and self.conflate_key is not None:
+            raise ValueError(f"conflate_key is set, but {policy} does not conflate; use 'conflate', or leave it out")
+        if self.max_age is not None and not self.may_drop:
+            raise ValueError(f"max_age is set, but {policy} drops nothing; use {_any_of(_MAY_DROP)}, or leave it out")
 
     def resolve_headers(self) -> CheckedHeaders:
         """The header fields for one attempt. Raises as `checked_headers` does if a callable gave wrong ones."""

@@ -81,12 +81,18 @@ class Ledger:
         begun = self._lasting.pop(stream)
         del self._lasting_since[bisect_left(self._lasting_since, (begun.last_good_ns, stream))]
         gap = replace(begun, first_good_ns=max(first_good_ns, begun.last_good_ns), missed=missed)
+        self.add(gap)
+        return gap
+
+    def add(self, gap: Gap, instead_of: Gap | None = None) -> None:
+        """Keep a gap that has ended. instead_of: the record of the same blindness until now, which lies within `gap`."""
+        if instead_of is not None:
+            self._take_out(instead_of)
         insort(self._ended, gap, key=_end_ns)
         self._of_all.add(gap)
-        self._of_stream.setdefault(stream, _Cover()).add(gap)
+        self._of_stream.setdefault(gap.stream, _Cover()).add(gap)
         if len(self._ended) > self._max_records:
             self._forget(self._ended.pop(0))
-        return gap
 
     def was_blind(self, at_ns: int, stream: str | None = None) -> Gap | None:
         """A gap that covers this moment (monotonic), or None. Takes O(log n).
@@ -109,6 +115,13 @@ class Ledger:
     def _any_lasting(self, at_ns: int) -> Gap | None:
         since_ns, stream = self._lasting_since[0] if self._lasting_since else (at_ns, _EVERYTHING)
         return self._lasting[stream] if since_ns < at_ns else None
+
+    def _take_out(self, gap: Gap) -> None:
+        """Take it out of the list, if it has not been forgotten; the covers lose it to the gap around it."""
+        at = bisect_left(self._ended, _end_ns(gap), key=_end_ns)
+        while at < len(self._ended) and self._ended[at] is not gap:
+            at += 1
+        del self._ended[at : at + 1]
 
     def _forget(self, gap: Gap) -> None:
         self._forgotten += 1

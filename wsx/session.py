@@ -13,16 +13,16 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Never, TypeAlias
 
-from wsx._inbox import Inbox
 from wsx._message import Message
 from wsx._telemetry import Telemetry
 from wsx._writer import FrameWriter
 from wsx.announcer import Announcer
 from wsx.backoff import Backoff
-from wsx.clock import MonotonicClock
+from wsx.clock import Clock, MonotonicClock
 from wsx.config import Config
 from wsx.connection import Connection, End, open_connection
 from wsx.driver import REAL, Driver, Surroundings
+from wsx.drop_record import DropRecord, make_inbox
 from wsx.endpoint import Endpoint, parse_url
 from wsx.error_handler import ErrorHandler
 from wsx.errors import (
@@ -81,6 +81,16 @@ class State(StrEnum):
     HALTED = "halted"  # authentication or policy: a person is needed, then `resume()`
 
 
+def _make_telemetry(config: Config, clock: Clock) -> Telemetry:
+    """The counters, in a file where that is asked for. Raises OSError where that cannot be."""
+    own = None if isinstance(clock, MonotonicClock) else clock  # the machine's is read by compiled code itself
+    if config.telemetry_path is None:
+        return Telemetry(own)
+    from wsx.telemetry_file import open_telemetry  # only those who ask for one pay for the import
+
+    return open_telemetry(config.telemetry_path, own)
+
+
 class Session:
     """One client's session. use_writer: told where user traffic may be written, None for nowhere."""
 
@@ -104,13 +114,12 @@ class Session:
         self.config, self._url, self._dial, self._use_writer = config, url, dial, use_writer
         self.name = config.name or (url.host if isinstance(url, Endpoint) else "wsx")
         self._surroundings, self._clock, self._loop = surroundings, surroundings.clock, asyncio.get_running_loop()
-        native = isinstance(self._clock, MonotonicClock)  # what compiled code reads by itself
-        self.telemetry, self.ledger = Telemetry(None if native else self._clock), Ledger()
+        self.telemetry, self.ledger = _make_telemetry(config, self._clock), Ledger()
         self.epoch_listeners: list[Callable[[End], object]] = []  # called when a connection has ended
         self.subscriptions: dict[Any, bool | None] = {}  # message -> `text`, in order
         self._announcer = Announcer(callbacks[1], self.telemetry, self._clock)
-        limits = {"max_messages": config.inbox_messages, "max_bytes": config.inbox_bytes}
-        self.inbox, self.state = Inbox(self, self.telemetry, callback=callbacks[0], **limits), State.CONNECTING
+        self._drops = DropRecord(self.ledger, lambda gap: self.tell(GapEvent, gap=gap))
+        self.inbox, self.state = make_inbox(config, self, self.telemetry, callbacks[0], self._drops), State.CONNECTING
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self._opened, self._driver = asyncio.Event(), self._make_driver()
         self.streams = StreamWatch(self._loop, self._clock, self.ledger, self.tell, lambda: self.epoch)
@@ -179,6 +188,7 @@ class Session:
             held = await self._open()
         except BaseException:
             self.state = State.CLOSED
+            self.telemetry.end()
             raise
         self._loop.call_soon(self._deliver, held)
 
@@ -421,6 +431,12 @@ class Session:
         _log.error("on_message of %r raised; the connection stays up", self.name, exc_info=error)
         self.tell(CallbackFailed, error=error, message_opcode=message.opcode)
 
+    def on_key_error(self, error: BaseException, message: Message) -> None:
+        """The user's `conflate_key` raised: said, counted, and the message is kept."""
+        self.telemetry.add("errors_application")
+        _log.error("conflate_key of %r raised; the message is kept unconflated", self.name, exc_info=error)
+        self.tell(CallbackFailed, error=error, message_opcode=message.opcode)
+
     # ---- inside -----------------------------------------------------------------------------------------------------
 
     def _recover(self, driver: Driver, end: End) -> None:
@@ -453,6 +469,8 @@ class Session:
     def _finish(self, error: BaseException | None) -> None:
         self.state = State.CLOSED
         self.inbox.end(error)
+        self._drops.end()
+        self.telemetry.end()
         self._opened.set()
         if not self.closed.done():
             self.closed.set_result(None)

@@ -67,6 +67,12 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         **_levels("messages", inbox_messages="messages that wait to be read"),
         **_levels("bytes", inbox_bytes="bytes that wait to be read"),
         **_counters("pauses", inbox_pauses="times that reading was paused because the inbox was full"),
+        **_counters(
+            "messages",
+            messages_dropped="messages dropped by the inbox, for whatever reason",
+            messages_conflated="messages dropped because a newer one of their key took their place",
+            messages_too_old="messages dropped because they had waited for longer than max_age",
+        ),
         **_levels("bytes", write_buffered_bytes="bytes in the write buffer, as of the last write"),
         **_counters(
             "sends",
