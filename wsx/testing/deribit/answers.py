@@ -1,0 +1,114 @@
+"""How answers and notifications go wrong, and the lines in which answers wait.
+
+Not here: which rule acts (script.py), the ends of connections (session.py).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from wsx.testing.deribit.script import Rule, chosen
+from wsx.testing.number_text import wire_text
+
+_LONG_AGO = 1_000_000  # change ids
+
+
+class Replies:
+    """The answers of one socket: those of one worker keep their order, those of different workers may overtake."""
+
+    def __init__(self, send: Callable[[bytes], object]) -> None:
+        self._send = send
+        self._lines: dict[str, _Line] = {}
+        self._held: list[bytes] = []
+
+    def put(self, worker: str, answers: list[bytes], delay: float) -> None:
+        """Send them after `delay` seconds, and what was held behind them."""
+        line = self._lines.setdefault(worker, _Line(self._send))
+        held, self._held = self._held, []
+        for answer in answers + held:
+            line.put(answer, delay)
+
+    def hold(self, answers: list[bytes]) -> None:
+        """Send them behind the next answer."""
+        self._held += answers
+
+    def stop(self) -> None:
+        """What still waits is never sent."""
+        for line in self._lines.values():
+            line.stop()
+
+
+def wrong_answer(
+    rules: list[Rule], head: dict[str, Any], body: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The id and the body that rules put in the place of the right ones."""
+    for _ in chosen(rules, "no_id"):
+        return {}, {"error": {"code": 11050, "message": "bad_request"}}
+    for _ in chosen(rules, "wrong_id"):
+        asked = head.get("id")
+        return {"id": asked + _LONG_AGO if isinstance(asked, int) else f"{asked}-other"}, body
+    return head, body
+
+
+def wrong_data(rules: list[Rule], payload: bytes) -> bytes:
+    """A notification as rules change what it says."""
+    if not any(chosen(rules, "cross", "stale")):
+        return payload
+    message = orjson.loads(payload)
+    data = message["params"]["data"]
+    for _ in chosen(rules, "stale"):
+        data.update({name: data[name] - _LONG_AGO for name in ("change_id", "prev_change_id") if name in data})
+    for _ in chosen(rules, "cross"):
+        _cross(data)
+    return wire_text(message).encode()
+
+
+def copies(rules: list[Rule], payload: bytes) -> list[bytes]:
+    """What is sent in the place of one message: none, one or two, whole or not."""
+    if any(chosen(rules, "silence", "skip", "cut_unanswered")):
+        return []
+    if any(chosen(rules, "garble")):
+        payload = payload[: len(payload) // 2]
+    return [payload] * (2 if any(chosen(rules, "twice")) else 1)
+
+
+def _cross(data: dict[str, Any]) -> None:
+    """An ask at half the price of any level lies below the best bid."""
+    levels = [*data.get("bids", ()), *data.get("asks", ())]
+    if levels:
+        *action, price, amount = levels[0]
+        data["asks"].append([*(["new"] if action else []), price / 2, amount or 1.0])
+
+
+class _Line:
+    """The answers of one worker: each may take its time, and those behind it wait, so that they stay in order."""
+
+    def __init__(self, send: Callable[[bytes], object]) -> None:
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[tuple[float, bytes]] = deque()  # when it is due, and the answer
+        self._timer: asyncio.TimerHandle | None = None
+
+    def put(self, payload: bytes, delay: float) -> None:
+        """Send an answer after `delay` seconds, and after those before it."""
+        due = self._loop.time() + delay
+        if self._waiting:
+            self._waiting.append((max(due, self._waiting[-1][0]), payload))
+        elif delay > 0:
+            self._waiting.append((due, payload))
+            self._timer = self._loop.call_at(due, self._next)
+        else:
+            self._send(payload)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _next(self) -> None:
+        _, payload = self._waiting.popleft()
+        self._send(payload)
+        if self._waiting:
+            self._timer = self._loop.call_at(self._waiting[0][0], self._next)
