@@ -33,6 +33,11 @@ class Instrument:
     share: float
     underlying: float | None = None
 
+    @property
+    def inverse(self) -> bool:
+        """Is the amount in the counter currency, and what is settled in the coin?"""
+        return self.kind in ("perpetual", "future") and "_" not in self.name
+
 
 class Listing:
     """The life of one instrument. change_id: of the last change of its book.
@@ -179,7 +184,7 @@ class Listing:
     def _volumes(self) -> tuple[float, float, float]:
         """In the coin, in USD, notional. The amounts of an inverse contract are USD already."""
         amount, price = self.amount(self._lots_traded), self.price(self._last_ticks)
-        inverse = self.instrument.kind in ("perpetual", "future") and "_" not in self.instrument.name
+        inverse = self.instrument.inverse
         volume, worth = (round(amount / price, 8), amount) if inverse else (amount, round(amount * price, 2))
         return volume, worth, worth
 

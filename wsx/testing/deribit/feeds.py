@@ -121,7 +121,8 @@ class _Chart(_Silent):
     def __init__(self, channel: Channel, floor: Floor) -> None:
         super().__init__(channel, floor)
         self._length_ms = RESOLUTIONS[channel.arguments[0]]
-        bars = bars_of(floor.trades[channel.instruments[0]], self._length_ms)
+        self._inverse = self._listings[0].instrument.inverse
+        bars = bars_of(floor.trades[channel.instruments[0]], self._length_ms, inverse=self._inverse)
         self._bar = bars[-1] if bars else None
         self._new = False
 
@@ -129,7 +130,7 @@ class _Chart(_Silent):
         for trade in happening.trades:
             tick = trade["timestamp"] // self._length_ms * self._length_ms
             if self._bar is None or self._bar.tick < tick:
-                self._bar = Bar(tick, trade["price"])
+                self._bar = Bar(tick, trade["price"], inverse=self._inverse)
             self._bar.add(trade)
             self._new = True
 

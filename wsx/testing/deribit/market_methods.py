@@ -133,7 +133,8 @@ def _chart_data(session: Session, params: Params) -> dict[str, Any]:
     listing = _listing(session, params)
     length = RESOLUTIONS[params.choice("resolution", tuple(RESOLUTIONS))]
     start, end = params.integer("start_timestamp"), params.integer("end_timestamp")
-    bars = bars_of(session.exchange.floor.trades[listing.instrument.name], length)
+    trades = session.exchange.floor.trades[listing.instrument.name]
+    bars = bars_of(trades, length, inverse=listing.instrument.inverse)
     bars = [bar for bar in bars if start <= bar.tick <= end]
     columns = {
         name: [getattr(bar, name) for bar in bars] for name in ("volume", "open", "low", "high", "cost", "close")
