@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import functools
 import itertools
 
 import orjson
 
 import wsx
+from wsx.errors import WsxError
 from wsx.testing import DeribitExchange
 
 LOGIN = {"grant_type": "client_credentials", "client_id": "demo", "client_secret": "demo-secret"}
@@ -71,7 +73,7 @@ class RawClient:
 
     async def closed(self):
         """Read to the end; gives the close code and the reason."""
-        with contextlib.suppress(wsx.ConnectionClosed, wsx.ConnectionLost, wsx.WsxError):
+        with contextlib.suppress(WsxError):
             while True:
                 await self._read()
         return self.client.close_code, self.client.close_reason
@@ -103,3 +105,13 @@ async def trading(login=False, rate=None, **options):
         if login:
             await client.login()
         yield exchange, client
+
+
+def played(scenario):
+    """Run a test that is a coroutine function."""
+
+    @functools.wraps(scenario)
+    def test(*args, **kwargs):
+        wsx.run(scenario(*args, **kwargs))
+
+    return test
