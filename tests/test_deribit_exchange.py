@@ -1,11 +1,11 @@
 """The local exchange: its envelope, small methods, heartbeats, limits and market, over real sockets."""
 
 import asyncio
+import itertools
 import time
 
-import orjson
 import pytest
-from exchange_client import LOGIN, connected, played, trading
+from exchange_client import connected, played, trading
 
 import wsx
 from wsx.errors import HandshakeRejected
@@ -242,7 +242,7 @@ async def test_too_many_requests_are_answered_with_10028_and_then_the_session_en
 
 @played
 async def test_the_exchange_may_only_say_10028_and_credits_come_back():
-    async with trading(terminate=False) as (exchange, client):
+    async with trading(terminate=False) as (_, client):
         for _ in range(12):
             await client.send("public/subscribe", {"channels": ["announcements"]})
         codes = [(await client.answer()).get("error", {}).get("code") for _ in range(12)]
@@ -288,20 +288,18 @@ async def test_one_connection_too_many_is_refused_with_429():
 
 @played
 async def test_a_client_that_does_not_read_is_sent_away_as_too_slow():
-    async with DeribitExchange(rate=None, slow_limit=200_000, close_timeout=0.2) as exchange:
-        async with wsx.connect(exchange.url, reconnect=False, ping_interval=None, inbox_messages=16) as client:
-            await client.send(orjson.dumps({"id": 1, "method": "public/auth", "params": LOGIN}).decode())
-            channels = [f"ticker.{name}.raw" for name in exchange.floor.listings]
-            await client.send(
-                orjson.dumps({"id": 2, "method": "public/subscribe", "params": {"channels": channels}}).decode()
-            )
-            session = exchange.sessions[0]
-            for _ in range(2000):
-                exchange.step(50)
-                await asyncio.sleep(0)
-                if not session.open:
-                    break
-            assert not session.open
+    async with (
+        DeribitExchange(rate=None, slow_limit=200_000, close_timeout=0.5) as exchange,
+        connected(exchange, inbox_messages=16) as client,
+    ):
+        await client.login()
+        await client.subscribe(*[f"ticker.{name}.raw" for name in exchange.floor.listings])
+        for _ in range(2000):
+            exchange.step(50)
+            await asyncio.sleep(0)
+            if not exchange.sessions[0].open:
+                break
+        assert await client.closed() == (4000, "connection_too_slow")
 
 
 @pytest.mark.parametrize("wrong", [{"time_scale": 0}, {"expires_in": -1}, {"jitter": -0.1}, {"max_connections": 0}])
@@ -335,6 +333,23 @@ async def test_the_market_runs_by_itself_at_its_rate():
             for _ in range(2):
                 await client.notice(channel)
         assert exchange.notifications["book.BTC-PERPETUAL.raw"] > exchange.notifications["book.BTC-PERPETUAL.100ms"]
+
+
+@played
+async def test_a_market_that_fails_says_so_when_the_exchange_ends():
+    readings = itertools.count()
+
+    def clock():
+        if next(readings) > 200:
+            raise RuntimeError("the clock has stopped")
+        return 0
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        async with DeribitExchange(rate=5000, clock=clock) as exchange:
+            while next(readings) < 200:
+                exchange.step()
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
 
 
 @played

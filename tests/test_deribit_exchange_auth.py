@@ -189,6 +189,16 @@ async def test_connection_scope_dies_with_its_socket_and_is_good_on_no_other():
 
 
 @played
+async def test_a_token_in_the_params_is_as_good_as_a_login():
+    async with trading() as (exchange, client), connected(exchange) as other:
+        token = (await other.login(scope="session:main"))["access_token"]
+        channel = "book.BTC-PERPETUAL.raw"
+        params = {"channels": [channel], "access_token": token}
+        assert await client.result("private/subscribe", params) == [channel]
+        assert (await client.error("public/subscribe", {"channels": [channel]}))["code"] == 13778
+
+
+@played
 async def test_session_scope_outlives_its_socket():
     async with trading() as (exchange, client):
         async with connected(exchange) as other:

@@ -22,7 +22,7 @@ class Instrument:
     """price: where it begins. tick: the price step. lot: the amount step. share: of all that happens, in any unit.
 
     underlying: price of what the index follows; None: of the instrument itself. share 0: nobody trades it, and its
-    book stays empty.
+    book stays empty. depth: levels a side, or up to five more; the price has to be more than twice as many ticks.
     """
 
     name: str
@@ -32,6 +32,12 @@ class Instrument:
     lot: float
     share: float
     underlying: float | None = None
+    depth: int = 20
+
+    @property
+    def contract(self) -> float:
+        """The size of a contract, in the unit of amounts: an option is about one coin and is sold in parts of it."""
+        return 1.0 if self.kind == "option" else float(self.lot)
 
     @property
     def inverse(self) -> bool:
@@ -55,7 +61,7 @@ class Listing:
         self._tick_digits, self._lot_digits = _decimals(instrument.tick), _decimals(instrument.lot)
         self._first_ticks = self._last_ticks = round(instrument.price / instrument.tick)
         if instrument.share:
-            self.maker = MarketMaker(numbers, self.book, self._first_ticks)
+            self.maker = MarketMaker(numbers, self.book, self._first_ticks, instrument.depth)
         self._trade_seq = numbers.randrange(10**6, 10**8)
         self._rising = True
         self._low = self._high = instrument.price
@@ -123,7 +129,11 @@ class Listing:
         head |= {"price": self._note_price(ticks, lots), "amount": self.amount(lots), "direction": direction}
         tail: dict[str, Any] = {"trade_seq": self._trade_seq}
         tail |= {"mark_price": self.mark_price, "tick_direction": tick_direction}
-        tail |= {"starbase_match_id": _FIRST_MATCH_ID + trade_id, "trade_id": str(trade_id), "contracts": float(lots)}
+        tail |= {
+            "starbase_match_id": _FIRST_MATCH_ID + trade_id,
+            "trade_id": str(trade_id),
+            "contracts": self._contracts(lots),
+        }
         tail["starbase_timestamp"] = now_ms * 1_000_000 + trade_id % 1_000_000
         return [head | {"index_price": self.index_price} | self._named(tail)]
 
@@ -143,7 +153,10 @@ class Listing:
         tail |= {"open_interest": self.amount(10**6 + self._lots_traded), "mark_price": mark}
         if self.instrument.kind == "perpetual":
             tail["interest_value"] = 0.0028213400122473
-        tail |= self._best() | {"estimated_delivery_price": index} | self._of_its_kind()
+        best = self._best()
+        tail |= {name: best[name] for name in ("best_ask_price", "best_bid_price")}
+        tail |= {"estimated_delivery_price": index}
+        tail |= {name: best[name] for name in ("best_ask_amount", "best_bid_amount")} | self._of_its_kind()
         return head | self._named(tail)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
@@ -151,13 +164,16 @@ class Listing:
     def _named(self, fields: dict[str, Any]) -> dict[str, Any]:
         return {"instrument_name": self.instrument.name} | fields
 
+    def _contracts(self, lots: int) -> float:
+        return round(self.amount(lots) / self.instrument.contract, self._lot_digits)
+
     def _edits(self, side: Side) -> list[list[Any]]:
         return self.edits(self.book.take_edits(side))
 
     def _best(self) -> dict[str, float]:
         bid, bid_lots, ask, ask_lots = self.top
-        best = {"best_ask_price": self.price(ask), "best_bid_price": self.price(bid)}
-        return best | {"best_ask_amount": self.amount(ask_lots), "best_bid_amount": self.amount(bid_lots)}
+        best = {"best_bid_price": self.price(bid), "best_bid_amount": self.amount(bid_lots)}
+        return best | {"best_ask_price": self.price(ask), "best_ask_amount": self.amount(ask_lots)}
 
     def _tick_direction(self, ticks: int) -> int:
         """0 up, 1 same after up, 2 down, 3 same after down."""

@@ -9,20 +9,20 @@ from typing import Literal
 
 from wsx.testing.market_book import MarketBook, Side
 
-_DEPTH = 20  # levels a side, or up to five more
 _SWING = 0.001  # how far the price strays before it is pulled back, of the price
 _LOTS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500)
 
 
 class MarketMaker:
-    """Acts on `book`, which it fills around `middle_ticks` at once."""
+    """Acts on `book`, which it fills around `middle_ticks` at once. depth: levels a side, or up to five more."""
 
-    def __init__(self, numbers: random.Random, book: MarketBook, middle_ticks: int) -> None:
+    def __init__(self, numbers: random.Random, book: MarketBook, middle_ticks: int, depth: int) -> None:
+        self._depth = depth
         self._numbers = numbers
         self._book = book
         self._home = 2 * middle_ticks  # best bid + best ask where the walk begins
         self._swing = max(6.0, 2 * middle_ticks * _SWING)
-        for distance in range(1, _DEPTH + 1):
+        for distance in range(1, depth + 1):
             book.set_level("asks", middle_ticks + distance, self._lots())
             book.set_level("bids", middle_ticks - distance, self._lots())
 
@@ -58,7 +58,7 @@ class MarketMaker:
     def _weaker_side(self) -> Side:
         """Whose best price gives way: either, but far from home rather the one that leads back. Never down to zero."""
         away = (self._book.best_bid + self._book.best_ask - self._home) / self._swing
-        if self._book.best_bid <= 2 * _DEPTH:
+        if self._book.best_bid <= 2 * self._depth:
             return "asks"
         return "asks" if self._numbers.random() < 0.5 - 0.4 * min(max(away, -1), 1) else "bids"
 
@@ -73,9 +73,9 @@ class MarketMaker:
         levels = self._book.levels(side)
         step = -1 if side == "bids" else 1
         ticks = self._book.best(side)
-        while len(levels) < _DEPTH:
+        while len(levels) < self._depth:
             ticks += step
             if ticks not in levels:
                 self._book.set_level(side, ticks, self._lots())
-        while len(levels) > _DEPTH + 5:
+        while len(levels) > self._depth + 5:
             self._book.set_level(side, min(levels) if side == "bids" else max(levels), 0)

@@ -6,12 +6,14 @@ Not here: which rule acts (script.py), the ends of connections (session.py).
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
 from wsx.testing.deribit.script import Rule, chosen
 from wsx.testing.number_text import wire_text
+
+Answer: TypeAlias = Callable[[], list[bytes]]  # written when it leaves: none, one or two messages
 
 _LONG_AGO = 1_000_000  # change ids
 
@@ -22,18 +24,18 @@ class Replies:
     def __init__(self, send: Callable[[bytes], object]) -> None:
         self._send = send
         self._lines: dict[str, _Line] = {}
-        self._held: list[bytes] = []
+        self._held: list[Answer] = []
 
-    def put(self, worker: str, answers: list[bytes], delay: float) -> None:
-        """Send them after `delay` seconds, and what was held behind them."""
+    def put(self, worker: str, answer: Answer, delay: float) -> None:
+        """Send it after `delay` seconds, and what was held behind it."""
         line = self._lines.setdefault(worker, _Line(self._send))
         held, self._held = self._held, []
-        for answer in answers + held:
-            line.put(answer, delay)
+        for one in [answer, *held]:
+            line.put(one, delay)
 
-    def hold(self, answers: list[bytes]) -> None:
-        """Send them behind the next answer."""
-        self._held += answers
+    def hold(self, answer: Answer) -> None:
+        """Send it behind the next answer."""
+        self._held.append(answer)
 
     def stop(self) -> None:
         """What still waits is never sent."""
@@ -55,12 +57,16 @@ def wrong_answer(
 
 def wrong_data(rules: list[Rule], payload: bytes) -> bytes:
     """A notification as rules change what it says."""
-    if not any(chosen(rules, "cross", "stale")):
+    if not any(chosen(rules, "cross", "stale", "linked", "unlinked")):
         return payload
     message = orjson.loads(payload)
     data = message["params"]["data"]
     for _ in chosen(rules, "stale"):
         data.update({name: data[name] - _LONG_AGO for name in ("change_id", "prev_change_id") if name in data})
+    for _ in chosen(rules, "linked"):
+        data["prev_change_id"] = data["change_id"] - 1
+    for _ in chosen(rules, "unlinked"):
+        data.update(type="change", prev_change_id=0)
     for _ in chosen(rules, "cross"):
         _cross(data)
     return wire_text(message).encode()
@@ -89,26 +95,30 @@ class _Line:
     def __init__(self, send: Callable[[bytes], object]) -> None:
         self._send = send
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[tuple[float, bytes]] = deque()  # when it is due, and the answer
+        self._waiting: deque[tuple[float, Answer]] = deque()  # when it is due, and the answer
         self._timer: asyncio.TimerHandle | None = None
 
-    def put(self, payload: bytes, delay: float) -> None:
+    def put(self, answer: Answer, delay: float) -> None:
         """Send an answer after `delay` seconds, and after those before it."""
         due = self._loop.time() + delay
         if self._waiting:
-            self._waiting.append((max(due, self._waiting[-1][0]), payload))
+            self._waiting.append((max(due, self._waiting[-1][0]), answer))
         elif delay > 0:
-            self._waiting.append((due, payload))
+            self._waiting.append((due, answer))
             self._timer = self._loop.call_at(due, self._next)
         else:
-            self._send(payload)
+            self._leave(answer)
 
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
     def _next(self) -> None:
-        _, payload = self._waiting.popleft()
-        self._send(payload)
+        _, answer = self._waiting.popleft()
+        self._leave(answer)
         if self._waiting:
             self._timer = self._loop.call_at(self._waiting[0][0], self._next)
+
+    def _leave(self, answer: Answer) -> None:
+        for payload in answer():
+            self._send(payload)

@@ -155,12 +155,14 @@ class DeribitExchange(LocalServer):
         return self
 
     async def close(self) -> None:
-        """Close the market, then as `LocalServer`."""
+        """Close the market, then as `LocalServer`. Raises what the market failed with."""
         market, self._market = self._market, None
         if market is not None:
             market.cancel()
             await asyncio.wait([market])
         await super().close()
+        if market is not None and not market.cancelled():
+            market.result()  # raises what ended it before its time
 
     def opened(self, connection: ServerEnd) -> None:
         session = Session(self, connection, len(self.sessions), METHODS)

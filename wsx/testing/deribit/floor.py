@@ -23,7 +23,7 @@ _WARM_UP_MS = 15_000  # between two of them
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One thing that happened to one listing. before: lots at each level it touched, before it."""
+    """One thing that happened to one listing. before: lots at each level it changed, before it."""
 
     listing: Listing
     trades: list[dict[str, Any]]
@@ -61,10 +61,7 @@ class Floor:
             self.trades[listing.instrument.name].extend(trades)
         else:
             listing.maker.shake()
-        before: dict[Side, dict[int, int]] = {
-            "bids": listing.book.take_before("bids"),
-            "asks": listing.book.take_before("asks"),
-        }
+        before: dict[Side, dict[int, int]] = {"bids": _changed(listing, "bids"), "asks": _changed(listing, "asks")}
         if before["bids"] or before["asks"]:
             self._note_change(listing, now_ms)
         return Happening(listing, trades, before, listing.top != top)
@@ -82,3 +79,9 @@ class Floor:
                 listing.book.take_before(side)
         for back in range(_WARM_UP * sum(share > 0 for share in self._shares), 0, -1):
             self.step(now_ms - back * _WARM_UP_MS)
+
+
+def _changed(listing: Listing, side: Side) -> dict[int, int]:
+    """The lots that were at each level that has changed."""
+    levels = listing.book.levels(side)
+    return {ticks: lots for ticks, lots in listing.book.take_before(side).items() if levels.get(ticks, 0) != lots}

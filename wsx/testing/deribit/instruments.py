@@ -34,7 +34,7 @@ def describe(instrument: Instrument, number: int) -> dict[str, Any]:
     facts |= {"maker_commission": _MAKER, "taker_commission": _TAKER}
     facts |= {"instrument_type": "reversed" if inverse else "linear", "expiration_timestamp": _expires_ms(instrument)}
     facts |= {"is_active": True, "creation_timestamp": _CREATED_MS, "instrument_id": 200_000 + number}
-    facts |= {"tick_size": float(instrument.tick), "contract_size": float(instrument.lot), "base_currency": pair[0]}
+    facts |= {"tick_size": float(instrument.tick), "contract_size": instrument.contract, "base_currency": pair[0]}
     facts |= {"quote_currency": pair[0] if facts["kind"] == "option" and inverse else pair[1]}
     facts |= {"settlement_currency": pair[0] if inverse else pair[1], "min_trade_amount": float(instrument.lot)}
     period = {"perpetual": "perpetual", "spot": None}.get(instrument.kind, "month")

@@ -38,6 +38,8 @@ ACTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "skip": ("channel", {}),  # the book moves on, the message is lost: a gap
     "cross": ("channel", {}),  # an ask below every bid is put in
     "stale": ("channel", {}),  # its change ids are of long ago
+    "linked": ("channel", {}),  # a snapshot that names a change before it
+    "unlinked": ("channel", {}),  # a change that follows none (`prev_change_id` 0), as a new book begins
 }
 
 

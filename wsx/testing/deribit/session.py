@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from wsx.testing.deribit.answers import Replies, copies, wrong_answer
+from wsx.testing.deribit.answers import Answer, Replies, copies, wrong_answer
 from wsx.testing.deribit.auth import Grant
 from wsx.testing.deribit.hearing import Hearing
 from wsx.testing.deribit.heartbeat import Heartbeat
@@ -164,20 +164,24 @@ class Session:
         return pool.pay(method, int(self._loop.time() * 1e9))
 
     def _answer(self, request: Request, body: dict[str, Any], us_in: int, rules: list[Rule]) -> None:
-        said = copies(rules, self._text(*wrong_answer(rules, request.head, body), us_in))
+        head, body_said = wrong_answer(rules, request.head, body)
+
+        def answer() -> list[bytes]:
+            return copies(rules, self._text(head, body_said, us_in))
+
         if any(chosen(rules, "swap")):
-            self._replies.hold(said)
+            self._replies.hold(answer)
         else:
-            self._put(request.method, said, rules)
+            self._put(request.method, answer, rules)
         self.hearing.open_new(self.exchange.now_ms())
         self._afterwards(rules)
         if self.exchange.settings.terminate and body.get("error", {}).get("code") == _TOO_MANY:
             self.outlet.cut()
 
-    def _put(self, method: str, answers: list[bytes], rules: list[Rule]) -> None:
+    def _put(self, method: str, answer: Answer, rules: list[Rule]) -> None:
         worker = self._methods[method].worker if method in self._methods else "public"
         delay = self.exchange.jitter() + sum(rule.arguments["seconds"] for rule in chosen(rules, "late"))
-        self._replies.put(worker, answers, delay)
+        self._replies.put(worker, answer, delay)
 
     def _afterwards(self, rules: list[Rule]) -> None:
         """What rules do besides changing a message."""

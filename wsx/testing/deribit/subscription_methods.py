@@ -13,21 +13,23 @@ _MAX_LABEL = 16  # characters
 
 def _public_subscribe(session: Session, params: Params) -> list[str]:
     """Private channels are not among those of a public call."""
-    return _subscribe(session, [channel for channel in _known(session, params) if channel.right is None])
+    return _subscribe(
+        session, [channel for channel in _known(session, params, session.logged_in()) if channel.right is None]
+    )
 
 
 def _private_subscribe(session: Session, params: Params) -> list[str]:
     grant = session.authorise(params, "")
     if len(params.text("label", "")) > _MAX_LABEL:
         raise Refusal("Invalid params", data={"reason": "too long", "param": "label"})
-    return _subscribe(session, [channel for channel in _known(session, params) if _may_hear(grant, channel)])
+    return _subscribe(session, [channel for channel in _known(session, params, grant) if _may_hear(grant, channel)])
 
 
-def _known(session: Session, params: Params) -> list[Channel]:
+def _known(session: Session, params: Params, grant: Grant | None) -> list[Channel]:
     """The channels that exist; the others are passed over in silence."""
     found = [find_channel(name, session.exchange.floor) for name in params.texts("channels", at_most=_MAX_CHANNELS)]
     known = [channel for channel in found if channel is not None]
-    if any(channel.needs_login for channel in known) and session.logged_in() is None:
+    if grant is None and any(channel.needs_login for channel in known):
         raise Refusal("raw_subscriptions_not_available_for_unauthorized")
     return known
 
