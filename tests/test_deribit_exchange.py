@@ -9,10 +9,11 @@ from exchange_client import connected, played, trading
 
 import wsx
 from wsx.errors import HandshakeRejected
-from wsx.testing import DeribitExchange, digest_of
+from wsx.testing import DeribitExchange, Instrument, digest_of
 from wsx.testing.deribit.settings import Settings
 
 ENVELOPE = ["jsonrpc", "id", "result", "usIn", "usOut", "usDiff", "testnet"]
+UNTRADED = {"tick": 0.0005, "lot": 0.1, "share": 0}
 FAST = {"time_scale": 0.005}  # 10 s of the exchange's are 50 ms
 
 
@@ -288,18 +289,19 @@ async def test_one_connection_too_many_is_refused_with_429():
 
 @played
 async def test_a_client_that_does_not_read_is_sent_away_as_too_slow():
+    many = [Instrument(name=f"BTC-25DEC26-{strike}-C", kind="option", price=0.01, **UNTRADED) for strike in range(300)]
     async with (
-        DeribitExchange(rate=None, slow_limit=200_000, close_timeout=0.5) as exchange,
+        DeribitExchange(rate=None, instruments=many, credits=False, slow_limit=200_000, close_timeout=5) as exchange,
         connected(exchange, inbox_messages=16) as client,
     ):
-        await client.login()
-        await client.subscribe(*[f"ticker.{name}.raw" for name in exchange.floor.listings])
-        for _ in range(2000):
-            exchange.step(50)
-            await asyncio.sleep(0)
+        for _ in range(150):
+            await client.send("public/get_instruments", {"currency": "any"})
             if not exchange.sessions[0].open:
                 break
+            await asyncio.sleep(0)
         assert await client.closed() == (4000, "connection_too_slow")
+        assert len(client.answers) == exchange.sessions[0].messages < 150
+        assert all(len(message) > 100_000 for message in client.received)
 
 
 @pytest.mark.parametrize("wrong", [{"time_scale": 0}, {"expires_in": -1}, {"jitter": -0.1}, {"max_connections": 0}])

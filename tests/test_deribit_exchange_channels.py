@@ -8,6 +8,9 @@ import pytest
 from exchange_client import connected, played, trading
 
 from wsx.testing.deribit.candles import bars_of
+from wsx.testing.deribit.channels import Channel
+from wsx.testing.deribit.feeds import make_feed
+from wsx.testing.deribit.floor import Floor
 from wsx.testing.deribit.instruments import CURRENCIES, LISTED, belongs_to, describe
 from wsx.testing.market_listing import Instrument
 
@@ -200,6 +203,11 @@ async def test_a_live_channel_is_acknowledged_again_without_a_second_snapshot():
 async def test_500_channels_fit_into_one_call():
     async with trading() as (_, client):
         assert await client.subscribe(*[f"book.N{number}.100ms" for number in range(500)]) == []
+
+
+def test_a_channel_that_has_nothing_to_say_is_silent_when_asked():
+    floor = Floor(0, LISTED, 0)
+    assert make_feed(Channel("announcements", "silent"), floor).take(0) is None
 
 
 # ---- books --------------------------------------------------------------------------------------------------------

@@ -327,6 +327,8 @@ async def test_maintenance_is_announced_and_everybody_is_sent_away_until_it_is_o
                 pass
         assert caught.value.status == 503
         exchange.end_maintenance()
+        exchange.begin_maintenance()  # where nobody hears it
+        exchange.end_maintenance()
         async with connected(exchange) as third:
             assert await third.result("public/status") == {"locked": "false", "locked_indices": []}
 

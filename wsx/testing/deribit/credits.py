@@ -26,7 +26,3 @@ class Credits:
         """Take what a request costs; False: there was not enough, and nothing was taken."""
         pool = _POOLS.get(method, "default")
         return self._buckets[pool].take(_COSTS[pool][0], now_ns) == 0
-
-    def left(self, method: str, now_ns: int) -> float:
-        """What is in the pool that pays for a method."""
-        return self._buckets[_POOLS.get(method, "default")].tokens_at(now_ns)
