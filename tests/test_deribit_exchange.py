@@ -281,7 +281,7 @@ async def test_one_connection_too_many_is_refused_with_429():
             with pytest.raises(HandshakeRejected) as caught:
                 await wsx.connect(exchange.url, reconnect=False)
             assert caught.value.status == 429
-        while exchange.connections:
+        while any(session.open for session in exchange.sessions):
             await asyncio.sleep(0)
         async with connected(exchange) as client:
             assert await client.result("public/test")
@@ -406,7 +406,7 @@ async def test_a_client_that_has_gone_is_no_longer_sent_to():
         async with connected(exchange) as other:
             await other.login()
             await other.subscribe("book.BTC-PERPETUAL.raw", "book.BTC-PERPETUAL.100ms")
-        while len(exchange.connections) > 1:
+        while exchange.sessions[1].open:
             await asyncio.sleep(0)
         gone = exchange.sessions[1]
         messages = gone.messages
@@ -425,6 +425,6 @@ async def test_a_client_that_leaves_with_an_answer_on_its_way_leaves_nothing_beh
             await client.send("public/test")
             while exchange.requests["public/test"] < 2:
                 await asyncio.sleep(0)
-        while exchange.connections:
+        while exchange.sessions[0].open:
             await asyncio.sleep(0)
         assert exchange.sessions[0].messages == 0

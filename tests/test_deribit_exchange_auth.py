@@ -183,7 +183,7 @@ async def test_connection_scope_dies_with_its_socket_and_is_good_on_no_other():
             assert await client.error(ASK, {"access_token": token["access_token"]}) == BAD_TOKEN
             refresh = {"grant_type": "refresh_token", "refresh_token": token["refresh_token"]}
             assert await client.error("public/auth", refresh) == BAD_CREDENTIALS
-        while len(exchange.connections) > 1:
+        while exchange.sessions[1].open:
             await asyncio.sleep(0)
         assert exchange.tokens.find(token["access_token"], 1, 0.0) is None
 

@@ -33,7 +33,7 @@ from wsx.transport.server_handshake import Request
 
 METHODS = BASIC_METHODS | AUTH_METHODS | SUBSCRIPTION_METHODS | ACCOUNT_METHODS | MARKET_METHODS
 PATH = "/ws/api/v2"
-_TICK = 0.005  # seconds between two turns of the market
+_TICK = 0.005  # seconds between two turns of the market, and the longest that one takes
 _MOST_BEHIND = 0.1  # seconds of the market that a loop which was held up makes good
 _INTERVALS = {"100ms": 0.1, "agg2": 1.0}
 
@@ -184,19 +184,33 @@ class DeribitExchange(LocalServer):
             return 503
         return 429 if len(self._by_connection) >= self.settings.max_connections else None
 
+    def _catch_up(self, due: int) -> int:
+        """Let what is due happen, but leave the loop to the sockets in time; gives how much of it did."""
+        end = time.monotonic() + _TICK
+        done = 0
+        while done < due and time.monotonic() < end:
+            self.step()
+            done += 1
+        return done
+
     async def _run(self, rate: float) -> None:
-        """The market's days: what is due happens, a little at a time."""
+        """The market's days: what is due happens, a little at a time; the sockets have their turn in between."""
         loop = asyncio.get_running_loop()
         done_until = loop.time()
         ends = {interval: done_until + seconds for interval, seconds in _INTERVALS.items()}
+        behind = False
         while True:
-            await asyncio.sleep(_TICK)
+            await asyncio.sleep(0 if behind else _TICK)
             now = loop.time()
             done_until = max(done_until, now - _MOST_BEHIND)
             due = int((now - done_until) * rate)
-            done_until += due / rate
-            self.step(due)
-            for interval, end in ends.items():
-                if end <= now:
-                    self.end_interval(interval)
-                    ends[interval] = max(end + _INTERVALS[interval], now)
+            done = self._catch_up(due)
+            done_until, behind = done_until + done / rate, done < due
+            self._end_intervals(ends, now)
+
+    def _end_intervals(self, ends: dict[str, float], now: float) -> None:
+        """Those whose time is over; ends: when the time of each is."""
+        for interval, end in ends.items():
+            if end <= now:
+                self.end_interval(interval)
+                ends[interval] = max(end + _INTERVALS[interval], now)
