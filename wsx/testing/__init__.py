@@ -4,6 +4,7 @@ Public names only. TLS needs the extra: `pip install 'wsx[testing]'`.
 """
 
 from wsx.testing.capture import Capture, load_capture
+from wsx.testing.deribit import Account, DeribitExchange, Rule, digest_of
 from wsx.testing.echo import EchoServer
 from wsx.testing.fault_proxy import FaultProxy
 from wsx.testing.fault_script import FaultScript, Step
@@ -17,7 +18,9 @@ from wsx.transport.memory import MemoryServer
 from wsx.transport.server_end import Door, ServerEnd
 
 __all__ = [
+    "Account",
     "Capture",
+    "DeribitExchange",
     "Door",
     "EchoServer",
     "FaultProxy",
@@ -28,9 +31,11 @@ __all__ = [
     "MemoryServer",
     "NothingLeftToWaitFor",
     "ReplayServer",
+    "Rule",
     "ServerEnd",
     "Step",
     "SimulatedLoop",
     "connect_in_memory",
+    "digest_of",
     "load_capture",
 ]

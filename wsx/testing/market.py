@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from wsx.testing.capture import Capture
-from wsx.testing.market_listing import Instrument, Listing
+from wsx.testing.market_listing import Instrument, Listing, list_instruments
 from wsx.testing.number_text import wire_text
 
 _Notification: TypeAlias = tuple[str, Any]  # channel, data
@@ -39,7 +39,7 @@ class Market:
         self, seed: int = 0, instruments: Sequence[Instrument] = INSTRUMENTS, *, start_ms: int = 1_789_344_000_000
     ) -> None:
         self._numbers = random.Random(seed)
-        self._listings = [Listing(instrument, self._numbers) for instrument in instruments]
+        self._listings = list_instruments(instruments, self._numbers)
         self._shares = [instrument.share for instrument in instruments]
         self._start_ms = start_ms
         self._change_id = 118_850_968_930  # one counter over all instruments
@@ -104,7 +104,7 @@ class Market:
             self._trade_id += 1
             said.append((f"trades.{name}.raw", listing.trade(now_ms, self._trade_id)))
         else:
-            listing.book.shake()
+            listing.maker.shake()
         change = listing.change(now_ms, self._next_change_id())
         if change is not None:
             said.append((f"book.{name}.raw", change))

@@ -1,21 +1,28 @@
 """One instrument of a made-up market: its book, its trades, and what the exchange says about them.
 
-Each method gives the `data` of one notification; field names and units are the exchange's.
-Not here: how a book moves (market_book.py), when something is said, and to whom (market.py).
+Each method gives the `data` of one notification; field names, their order and units are the exchange's. Only `trade`
+moves anything: what is said about a listing depends on nothing but its state.
+Not here: how a book moves (market_maker.py), when something is said, and to whom (market.py).
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from wsx.testing.market_book import MarketBook, Side
+from wsx.testing.market_book import Edit, MarketBook, Side
+from wsx.testing.market_maker import MarketMaker
+
+_INDEX_BASIS = 0.9999  # the index lies this far from the price that stands for it
+_FIRST_MATCH_ID = 225_046_781_992_000_000  # above 2 ** 53: a client has to read it as an integer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instrument:
     """price: where it begins. tick: the price step. lot: the amount step. share: of all that happens, in any unit.
 
-    underlying: price of what the index follows; None: of the instrument itself.
+    underlying: price of what the index follows; None: of the instrument itself. share 0: nobody trades it, and its
+    book stays empty. depth: levels a side, or up to five more; the price has to be more than twice as many ticks.
     """
 
     name: str
@@ -25,36 +32,79 @@ class Instrument:
     lot: float
     share: float
     underlying: float | None = None
+    depth: int = 20
+
+    @property
+    def contract(self) -> float:
+        """The size of a contract, in the unit of amounts: an option is about one coin and is sold in parts of it."""
+        return 1.0 if self.kind == "option" else float(self.lot)
+
+    @property
+    def inverse(self) -> bool:
+        """Is the amount in the counter currency, and what is settled in the coin?"""
+        return self.kind in ("perpetual", "future") and "_" not in self.name
 
 
 class Listing:
-    """The life of one instrument."""
+    """The life of one instrument. change_id: of the last change of its book.
+
+    index_of: the listing whose price stands for the index, itself where there is no perpetual of the same coin.
+    underlying_of: the future that an option is written on, where it is listed.
+    """
 
     def __init__(self, instrument: Instrument, numbers: random.Random) -> None:
         self.instrument = instrument
         self.change_id = 0
+        self.index_of, self.underlying_of = self, self
+        self.book = MarketBook()
         self._numbers = numbers
         self._tick_digits, self._lot_digits = _decimals(instrument.tick), _decimals(instrument.lot)
-        self.book = MarketBook(numbers, round(instrument.price / instrument.tick))
+        self._first_ticks = self._last_ticks = round(instrument.price / instrument.tick)
+        if instrument.share:
+            self.maker = MarketMaker(numbers, self.book, self._first_ticks, instrument.depth)
         self._trade_seq = numbers.randrange(10**6, 10**8)
-        self._last_ticks = self.book.best_bid
         self._rising = True
-        self._first_price = self._low = self._high = self._price(self._last_ticks)
+        self._low = self._high = instrument.price
         self._lots_traded = 0
 
     @property
     def top(self) -> tuple[int, int, int, int]:
-        """What a quote is about: it is said when this changes."""
-        book = self.book
-        return book.best_bid, book.bids[book.best_bid], book.best_ask, book.asks[book.best_ask]
+        """What a quote is about: it is said when this changes. Zeros for an empty side."""
+        bid, ask = self.book.best_bid, self.book.best_ask
+        return bid, self.book.bids.get(bid, 0), ask, self.book.asks.get(ask, 0)
+
+    @property
+    def mark_price(self) -> float:
+        """Half-way between the best prices."""
+        bid, ask = self.book.best_bid, self.book.best_ask
+        middle = (bid + ask) / 2 if bid and ask else self._first_ticks
+        return round(middle * self.instrument.tick, self._tick_digits + 2)
+
+    @property
+    def index_price(self) -> float:
+        if self.index_of is self:
+            return round(self.instrument.underlying or self.mark_price * _INDEX_BASIS, 2)
+        return round(self.index_of.mark_price * _INDEX_BASIS, 2)
+
+    def price(self, ticks: int) -> float:
+        """Rounded so that its text is the shortest."""
+        return round(float(ticks * self.instrument.tick), self._tick_digits)
+
+    def amount(self, lots: int) -> float:
+        """Rounded so that its text is the shortest."""
+        return round(float(lots * self.instrument.lot), self._lot_digits)
+
+    def edits(self, edits: Sequence[Edit]) -> list[list[Any]]:
+        """Edits of the book as the exchange writes them."""
+        return [[action, self.price(ticks), self.amount(lots)] for action, ticks, lots in edits]
 
     def snapshot(self, now_ms: int, change_id: int) -> dict[str, Any]:
         """The whole book; its edits so far are forgotten."""
         self.change_id = change_id
         for side in ("bids", "asks"):
-            self.book.take_edits(side)
-        bids = [["new", self._price(ticks), self._amount(lots)] for ticks, lots in sorted(self.book.bids.items())]
-        asks = [["new", self._price(ticks), self._amount(lots)] for ticks, lots in sorted(self.book.asks.items())]
+            self.book.take_before(side)
+        bids = [["new", self.price(ticks), self.amount(lots)] for ticks, lots in sorted(self.book.bids.items())]
+        asks = [["new", self.price(ticks), self.amount(lots)] for ticks, lots in sorted(self.book.asks.items())]
         return {"timestamp": now_ms, "type": "snapshot", "change_id": change_id} | self._named(
             {"bids": bids[::-1], "asks": asks}
         )
@@ -70,29 +120,43 @@ class Listing:
 
     def trade(self, now_ms: int, trade_id: int) -> list[dict[str, Any]]:
         """A fill at the best price; the book has changed by it."""
-        direction, ticks, lots = self.book.trade()
+        direction, ticks, lots = self.maker.trade()
         self._trade_seq += 1
         tick_direction = self._tick_direction(ticks)
-        price, amount = self._note_price(ticks, lots), self._amount(lots)
-        head = {"timestamp": now_ms, "price": price, "amount": amount, "direction": direction}
-        head["index_price"] = self._index_price()
-        tail = {"trade_seq": self._trade_seq, "mark_price": self._mark_price(), "tick_direction": tick_direction}
+        head: dict[str, Any] = {"timestamp": now_ms}
         if self.instrument.kind == "option":
-            tail["iv"] = self._around(45.0, 2)
-        return [head | self._named(tail | {"trade_id": str(trade_id), "contracts": float(lots)})]
+            head["iv"] = round(self._numbers.uniform(44.9, 45.1), 2)
+        head |= {"price": self._note_price(ticks, lots), "amount": self.amount(lots), "direction": direction}
+        tail: dict[str, Any] = {"trade_seq": self._trade_seq}
+        tail |= {"mark_price": self.mark_price, "tick_direction": tick_direction}
+        tail |= {
+            "starbase_match_id": _FIRST_MATCH_ID + trade_id,
+            "trade_id": str(trade_id),
+            "contracts": self._contracts(lots),
+        }
+        tail["starbase_timestamp"] = now_ms * 1_000_000 + trade_id % 1_000_000
+        return [head | {"index_price": self.index_price} | self._named(tail)]
 
     def quote(self, now_ms: int) -> dict[str, Any]:
-        """The best prices."""
-        return {"timestamp": now_ms} | self._named(self._best())
+        """The best prices; null where there is none."""
+        best = self._best()
+        empty = {name: None for name, value in best.items() if name.endswith("_price") and not value}
+        return {"timestamp": now_ms} | self._named(best | empty)
 
     def ticker(self, now_ms: int) -> dict[str, Any]:
         """Everything at a glance."""
-        mark, index = self._mark_price(), self._index_price()
+        mark, index = self.mark_price, self.index_price
         head = {"timestamp": now_ms, "state": "open", "stats": self._stats(), "index_price": index}
-        tail = {"last_price": self._price(self._last_ticks), "settlement_price": self._first_price}
+        tail = {"last_price": self.price(self._last_ticks) if self._lots_traded else None}
+        tail |= {"settlement_price": self.instrument.price}
         tail |= {"min_price": self._near(mark, 0.985), "max_price": self._near(mark, 1.015)}
-        tail |= {"open_interest": self._amount(10**6 + self._lots_traded), "mark_price": mark}
-        tail |= self._best() | {"estimated_delivery_price": index} | self._of_its_kind()
+        tail |= {"open_interest": self.amount(10**6 + self._lots_traded), "mark_price": mark}
+        if self.instrument.kind == "perpetual":
+            tail["interest_value"] = 0.0028213400122473
+        best = self._best()
+        tail |= {name: best[name] for name in ("best_ask_price", "best_bid_price")}
+        tail |= {"estimated_delivery_price": index}
+        tail |= {name: best[name] for name in ("best_ask_amount", "best_bid_amount")} | self._of_its_kind()
         return head | self._named(tail)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
@@ -100,20 +164,16 @@ class Listing:
     def _named(self, fields: dict[str, Any]) -> dict[str, Any]:
         return {"instrument_name": self.instrument.name} | fields
 
-    def _price(self, ticks: int) -> float:
-        return round(float(ticks * self.instrument.tick), self._tick_digits)
-
-    def _amount(self, lots: int) -> float:
-        return round(float(lots * self.instrument.lot), self._lot_digits)
+    def _contracts(self, lots: int) -> float:
+        return round(self.amount(lots) / self.instrument.contract, self._lot_digits)
 
     def _edits(self, side: Side) -> list[list[Any]]:
-        edits = self.book.take_edits(side)
-        return [[action, self._price(ticks), self._amount(lots)] for action, ticks, lots in edits]
+        return self.edits(self.book.take_edits(side))
 
     def _best(self) -> dict[str, float]:
         bid, bid_lots, ask, ask_lots = self.top
-        best = {"best_bid_price": self._price(bid), "best_bid_amount": self._amount(bid_lots)}
-        return best | {"best_ask_price": self._price(ask), "best_ask_amount": self._amount(ask_lots)}
+        best = {"best_bid_price": self.price(bid), "best_bid_amount": self.amount(bid_lots)}
+        return best | {"best_ask_price": self.price(ask), "best_ask_amount": self.amount(ask_lots)}
 
     def _tick_direction(self, ticks: int) -> int:
         """0 up, 1 same after up, 2 down, 3 same after down."""
@@ -123,39 +183,53 @@ class Listing:
         return (0 if self._rising else 2) + same
 
     def _note_price(self, ticks: int, lots: int) -> float:
-        price = self._price(ticks)
+        price = self.price(ticks)
+        self._low, self._high = (min(self._low, price), max(self._high, price)) if self._lots_traded else (price, price)
         self._last_ticks = ticks
         self._lots_traded += lots
-        self._low, self._high = min(self._low, price), max(self._high, price)
         return price
 
-    def _stats(self) -> dict[str, float]:
-        moved = (self._price(self._last_ticks) / self._first_price - 1) * 100
-        stats = {"high": self._high, "low": self._low, "price_change": round(moved, 4)}
-        return stats | {"volume": self._amount(self._lots_traded)}
+    def _stats(self) -> dict[str, float | None]:
+        """Of the last 24 hours, here: of all that was traded; null before that."""
+        names = ("high", "low", "price_change", "volume", "volume_usd", "volume_notional")
+        if not self._lots_traded:
+            return dict.fromkeys(names)
+        moved = round((self.price(self._last_ticks) / self.instrument.price - 1) * 100, 4)
+        return dict(zip(names, (self._high, self._low, moved, *self._volumes()), strict=True))
 
-    def _mark_price(self) -> float:
-        middle = (self.book.best_bid + self.book.best_ask) / 2
-        return round(middle * self.instrument.tick, self._tick_digits + 2)
-
-    def _index_price(self) -> float:
-        return self._around(self.instrument.underlying or self._price(self.book.best_bid), 2)
-
-    def _around(self, value: float, digits: int) -> float:
-        return round(value * self._numbers.uniform(0.9999, 1.0001), digits)
+    def _volumes(self) -> tuple[float, float, float]:
+        """In the coin, in USD, notional. The amounts of an inverse contract are USD already."""
+        amount, price = self.amount(self._lots_traded), self.price(self._last_ticks)
+        inverse = self.instrument.inverse
+        volume, worth = (round(amount / price, 8), amount) if inverse else (amount, round(amount * price, 2))
+        return volume, worth, worth
 
     def _near(self, value: float, factor: float) -> float:
-        return self._price(round(value * factor / self.instrument.tick))
+        return self.price(round(value * factor / self.instrument.tick))
 
     def _of_its_kind(self) -> dict[str, Any]:
         if self.instrument.kind == "perpetual":
-            return {"interest_value": 0.0028213400122473, "current_funding": 0.0, "funding_8h": 1.742e-5}
+            return {"current_funding": 0.0, "funding_8h": 1.742e-5}
         if self.instrument.kind == "option":
-            greeks = {"vega": 152.33041, "theta": -61.40027, "rho": 44.1093, "gamma": 0.00001}
+            delta = round(min(0.41207 * self.mark_price / self.instrument.price, 1.0), 5)
+            greeks = {"delta": delta, "gamma": 0.00001, "vega": 152.33041, "theta": -61.40027, "rho": 44.1093}
             iv = {"bid_iv": 44.61, "ask_iv": 45.38, "mark_iv": 45.0, "interest_rate": 0.0}
-            underlying = {"underlying_price": self._index_price(), "underlying_index": self.instrument.name[:11]}
-            return {"greeks": greeks | {"delta": self._around(0.41207, 5)}} | iv | underlying
+            listed = self.underlying_of is not self
+            price = self.underlying_of.mark_price if listed else self.instrument.underlying
+            index = "-".join(self.instrument.name.split("-")[:2])
+            return {"greeks": greeks} | iv | {"underlying_price": price, "underlying_index": index}
         return {}
+
+
+def list_instruments(instruments: Sequence[Instrument], numbers: random.Random) -> list[Listing]:
+    """Open them all: what shares a coin shares an index, and options look at the future of their date."""
+    listings = [Listing(instrument, numbers) for instrument in instruments]
+    by_name = {listing.instrument.name: listing for listing in listings}
+    for listing in listings:
+        parts = listing.instrument.name.split("-")
+        listing.index_of = by_name.get(f"{parts[0]}-PERPETUAL", listing)
+        listing.underlying_of = by_name.get("-".join(parts[:2]), listing)
+    return listings
 
 
 def _decimals(step: float) -> int:

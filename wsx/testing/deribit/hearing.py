@@ -1,0 +1,74 @@
+"""What one socket hears: its subscriptions, and each notification on its way to it, right or wrong.
+
+Not here: who else hears a channel (hub.py), which channels exist (channels.py).
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+from wsx.testing.deribit.answers import copies, wrong_data
+from wsx.testing.deribit.channels import Channel
+from wsx.testing.deribit.hub import Hub
+from wsx.testing.deribit.outlet import Outlet
+from wsx.testing.deribit.script import Rule, Script, chosen
+
+
+class Hearing:
+    """channels: what it hears, by name. notifications: how many it was sent, by channel.
+
+    number: of its socket. afterwards(rules): what rules do besides changing a message.
+    """
+
+    def __init__(
+        self, hub: Hub, script: Script, outlet: Outlet, number: int, afterwards: Callable[[list[Rule]], None]
+    ) -> None:
+        self.channels: dict[str, Channel] = {}
+        self.notifications: Counter[str] = Counter()
+        self._hub, self._script, self._outlet = hub, script, outlet
+        self._number = number
+        self._afterwards = afterwards
+        self._held: dict[str, list[bytes]] = {}  # by channel, each behind the next one
+        self._to_open: list[str] = []
+
+    def subscribe(self, channels: list[Channel]) -> None:
+        """Hear these too; what they say first waits for `open_new`."""
+        for channel in channels:
+            if channel.name not in self.channels:
+                self.channels[channel.name] = channel
+                self._hub.subscribe(self, channel)
+                self._to_open.append(channel.name)
+
+    def unsubscribe(self, names: list[str]) -> list[str]:
+        """Hear these no more; gives those that were heard."""
+        heard = [name for name in dict.fromkeys(names) if name in self.channels]
+        for name in heard:
+            del self.channels[name]
+            self._hub.unsubscribe(self, name)
+        return heard
+
+    def open_new(self, now_ms: int) -> None:
+        """Be told what the newly subscribed channels say first."""
+        to_open, self._to_open = self._to_open, []
+        for name in to_open:
+            self._hub.open(self, name, now_ms)
+
+    def tell(self, channel: str, payload: bytes, frame: bytes) -> None:
+        """Be told a notification."""
+        if self._outlet.ended:
+            return
+        if self._script.watches_channels:
+            self._tell_by_script(channel, payload)
+        else:
+            self.notifications[channel] += 1
+            self._outlet.send(payload, frame)
+
+    def _tell_by_script(self, channel: str, payload: bytes) -> None:
+        rules = self._script.fired("channel", channel, self._number)
+        held = self._held.pop(channel, [])
+        said = copies(rules, wrong_data(rules, payload))
+        if any(chosen(rules, "swap")):
+            self._held[channel], said = said, []
+        for message in said + held:
+            self.notifications[channel] += 1
+            self._outlet.send(message)
+        self._afterwards(rules)

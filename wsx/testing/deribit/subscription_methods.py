@@ -1,0 +1,67 @@
+"""Methods of hearing channels, and of hearing them no more. Not here: the channels (channels.py), the feeds."""
+
+from wsx.testing.deribit.auth import Grant
+from wsx.testing.deribit.channels import Channel, find_channel
+from wsx.testing.deribit.method import Method
+from wsx.testing.deribit.params import Params
+from wsx.testing.deribit.session import Session
+from wsx.testing.deribit.wire import Refusal
+
+_MAX_CHANNELS = 500  # a call
+_MAX_LABEL = 16  # characters
+
+
+def _public_subscribe(session: Session, params: Params) -> list[str]:
+    """Private channels are not among those of a public call."""
+    return _subscribe(
+        session, [channel for channel in _known(session, params, session.logged_in()) if channel.right is None]
+    )
+
+
+def _private_subscribe(session: Session, params: Params) -> list[str]:
+    grant = session.authorise(params, "")
+    if len(params.text("label", "")) > _MAX_LABEL:
+        raise Refusal("Invalid params", data={"reason": "too long", "param": "label"})
+    return _subscribe(session, [channel for channel in _known(session, params, grant) if _may_hear(grant, channel)])
+
+
+def _known(session: Session, params: Params, grant: Grant | None) -> list[Channel]:
+    """The channels that exist; the others are passed over in silence."""
+    found = [find_channel(name, session.exchange.floor) for name in params.texts("channels", at_most=_MAX_CHANNELS)]
+    known = [channel for channel in found if channel is not None]
+    if grant is None and any(channel.needs_login for channel in known):
+        raise Refusal("raw_subscriptions_not_available_for_unauthorized")
+    return known
+
+
+def _may_hear(grant: Grant, channel: Channel) -> bool:
+    return channel.right is None or channel.right in grant.rights
+
+
+def _subscribe(session: Session, channels: list[Channel]) -> list[str]:
+    session.hearing.subscribe(channels)
+    return _listed([channel.name for channel in channels])
+
+
+def _unsubscribe(session: Session, params: Params) -> list[str]:
+    return _listed(session.hearing.unsubscribe(params.texts("channels", at_most=_MAX_CHANNELS)))
+
+
+def _unsubscribe_all(session: Session, params: Params) -> str:
+    session.hearing.unsubscribe(list(session.hearing.channels))
+    return "ok"
+
+
+def _listed(names: list[str]) -> list[str]:
+    """The exchange's order."""
+    return sorted(set(names), reverse=True)
+
+
+SUBSCRIPTION_METHODS = {
+    "public/subscribe": Method(_public_subscribe),
+    "public/unsubscribe": Method(_unsubscribe),
+    "public/unsubscribe_all": Method(_unsubscribe_all),
+    "private/subscribe": Method(_private_subscribe, right="", worker="private"),
+    "private/unsubscribe": Method(_unsubscribe, right="", worker="private"),
+    "private/unsubscribe_all": Method(_unsubscribe_all, right="", worker="private"),
+}
