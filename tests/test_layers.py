@@ -23,6 +23,8 @@ LAYERS = {
         "wsx._ratelimit",
         "wsx._telemetry",
         "wsx._signal",
+        "wsx._json",
+        "wsx._levels",
         "wsx._envelope",
         "wsx._book",
     ],

@@ -23,6 +23,7 @@ from wsx.run import run  # noqa: E402, after the version check; at once, because
 
 if _typing.TYPE_CHECKING:
     from wsx import errors, events
+    from wsx._book import OrderBook
     from wsx._message import Message
     from wsx._ratelimit import TokenBucket
     from wsx.backoff import Backoff
@@ -39,6 +40,7 @@ _HOMES = {
     "Config": "wsx.config",
     "ErrorHandler": "wsx.error_handler",
     "Message": "wsx._message",
+    "OrderBook": "wsx._book",
     "Secret": "wsx.secret",
     "SocketOptions": "wsx.config",
     "State": "wsx.session",
@@ -55,6 +57,7 @@ __all__ = [
     "Config",
     "ErrorHandler",
     "Message",
+    "OrderBook",
     "Secret",
     "SocketOptions",
     "State",
