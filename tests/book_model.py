@@ -77,8 +77,7 @@ class BookModel:
         except Stale as stale:
             self.state, self.cause = "stale", str(stale)
             self.sides = {"bids": {}, "asks": {}}
-            if self.cause == "overflow":
-                self.decimals = {"price": 0, "amount": 0}
+            self.decimals = {"price": 0, "amount": 0}
             return False
 
     def levels(self, side):
@@ -115,7 +114,7 @@ class BookModel:
             )
         except (ValueError, RecursionError):
             raise Stale("malformed") from None
-        if isinstance(value, Repeated) or isinstance(value, dict):
+        if isinstance(value, Repeated | dict):
             top, repeated = members(value)
             every = value if isinstance(value, Repeated) else list(value.items())
             params = [inner for key, inner in every if key == "params"]
@@ -203,7 +202,7 @@ class BookModel:
 
     def _fit(self, what, number):
         """Make the scale finer where it must be, and see that everything in it fits."""
-        sign, digits, exponent = number.as_tuple()
+        _, digits, exponent = number.as_tuple()
         while digits and digits[-1] == 0 and exponent < 0:
             digits, exponent = digits[:-1], exponent + 1
         self.decimals[what] = max(self.decimals[what], -exponent if any(digits) else 0)

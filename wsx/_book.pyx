@@ -10,7 +10,7 @@ level twice in a snapshot, a best bid not below the best ask after a whole messa
 there is taken as its amount, which is the total either way. Prices may be negative (spreads have such), amounts not.
 
 Numbers are int64 mantissas in two scales, one for prices and one for amounts, which become finer when a finer number
-comes, and never coarser except when the book begins anew after a number that did not fit.
+comes and begin anew when the book has become stale.
 Not here: subscribing again after a gap, and saying it (the adapter does); one side's array (_levels.h), JSON (_json.h).
 """
 
@@ -425,7 +425,7 @@ cdef int _parse(bytes text, Decimal64* number) except -1:
 
 cdef list _rows(uint8_t side, object levels):
     """(side, price, amount) of what a caller gives, as text. The caller's code runs here and not after."""
-    return [(side, _text_of(level[0]), _text_of(level[1])) for level in levels]
+    return [(side, _text_of(price), _text_of(amount)) for price, amount, *_ in levels]
 
 
 cdef object _places(size_t count, object n):
@@ -842,8 +842,6 @@ cdef class OrderBook:
             cause, reason = _FAULTS[fault]
             reason = reason.format(**self._circumstances(fields))
         self._go_stale(cause, reason)
-        if fault == TOO_FINE:
-            self._decimals[PRICE] = self._decimals[AMOUNT] = 0
         if fault == NO_MEMORY:
             raise MemoryError(f"{reason}; {self.instrument} is stale")
         return 0
@@ -863,6 +861,7 @@ cdef class OrderBook:
         self._state = STALE
         self._stale = (cause, reason)
         self._sides[BIDS].count = self._sides[ASKS].count = 0
+        self._decimals[PRICE] = self._decimals[AMOUNT] = 0
         return 0
 
     # ---- levels given by a caller ----

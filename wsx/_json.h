@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "_bits.h"
+
 #define WSX_JSON_DEPTH 64          /* containers within containers that are skipped; deeper is refused */
 #define WSX_JSON_SHORT 64          /* bytes that an escaped text may have unescaped and still be compared */
 #define WSX_JSON_HUGE 1000000000   /* an exponent beyond every number: the value is not representable */
@@ -97,21 +99,39 @@ static const char *wsx_json_escaped_string(const char *p, const char *end, wsx_j
     return p < end ? p + 1 : NULL;
 }
 
+/* Behind the plain characters at p: at a quote, a backslash, a control character, or the end. */
+static inline const char *wsx_json_plain(const char *p, const char *end)
+{
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    const uint64_t ones = 0x0101010101010101ULL;
+    for (; end - p >= 8; p += 8) {      /* eight at a time: a byte's top bit is set where it is one of them */
+        uint64_t word, quote, backslash, found;
+        memcpy(&word, p, 8);
+        quote = word ^ ones * '"';
+        backslash = word ^ ones * '\\';
+        found = ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | ((word - ones * 0x20) & ~word);
+        found &= ones * 0x80;           /* right up to the lowest that is found, which is the first */
+        if (found)
+            return p + (wsx_highest_bit(found & (0 - found)) >> 3);
+    }
+#endif
+    while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20)
+        p++;
+    return p;
+}
+
 /* p is at the opening quote. */
 static inline const char *wsx_json_string(const char *p, const char *end, wsx_json_text *out)
 {
     const char *start = p + 1;
     if (p >= end || *p != '"')
         return NULL;
-    for (p = start; p < end && *p != '"'; p++) {
-        if ((unsigned char)*p < 0x20)
-            return NULL;
-        if (*p == '\\')
-            return wsx_json_escaped_string(start, end, out);
-    }
+    p = wsx_json_plain(start, end);
+    if (p < end && *p == '\\')
+        return wsx_json_escaped_string(start, end, out);
     out->at = start;
     out->size = (size_t)(p - start);
-    return p < end ? p + 1 : NULL;
+    return p < end && *p == '"' ? p + 1 : NULL;
 }
 
 /* A member's key and colon; the result is where its value begins. */
