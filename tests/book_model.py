@@ -8,9 +8,10 @@ import json
 from decimal import Decimal
 from itertools import chain
 
+from wsx import OrderBook
+
 LIMIT = 2**63 - 1
 MAX_DECIMALS = 18
-MAX_DEPTH = 64
 KNOWN = {"bids", "asks", "type", "change_id", "prev_change_id", "timestamp", "instrument_name"}
 ENVELOPE = {"params", "data"}
 
@@ -42,14 +43,6 @@ def _is_zero(text):
 
 def _refuse(text):
     raise ValueError(f"{text} is no JSON")
-
-
-def _depth(value):
-    if isinstance(value, Repeated):
-        return 1 + max((_depth(member) for _, member in value), default=0)
-    if isinstance(value, dict):
-        return 1 + max(map(_depth, value.values()), default=0)
-    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
 
 
 def members(value):
@@ -144,7 +137,7 @@ class BookModel:
         well = well and kind in ("snapshot", "change") and change_id is not None and {"bids", "asks"} <= set(data)
         if not well or (kind == "change" and prev_change_id is None):
             raise Stale("malformed")
-        edits = [list(self._levels_of(side, data[side])) for side in ("bids", "asks")]
+        edits = [list(self._levels_of(side, data[side])) for side in data if side in ("bids", "asks")]
         return kind, change_id, prev_change_id, list(chain(*edits))
 
     @staticmethod
@@ -211,3 +204,22 @@ class BookModel:
             raise Stale("overflow")
         if any(abs(int(other.scaleb(self.decimals[what]))) > LIMIT for other in chain([number], held)):
             raise Stale("overflow")
+
+
+# A whole book may have several of these faults: which is named first is the implementation's business.
+IN_LEVELS = {"bad amount", "level twice", "unknown level", "overflow"}
+
+
+def follow(messages, instrument):
+    """Both books over the same messages; whatever one shows the other must."""
+    book, model = OrderBook(instrument, numbers=Decimal), BookModel(instrument)
+    for message in messages:
+        assert book.apply(message) == model.apply(message), message
+        assert book.state == model.state, message
+        assert book.stale_cause == model.cause or {book.stale_cause, model.cause} <= IN_LEVELS, message
+        assert (book.change_id, book.bids(), book.asks()) == (
+            model.change_id,
+            model.levels("bids"),
+            model.levels("asks"),
+        )
+    return book
