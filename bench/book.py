@@ -1,6 +1,6 @@
 """Changes of a deep order book, round and round, and the book that plain Python keeps from them.
 
-Made of the made-up market: its changes near the best price, between 2,000 levels a side that stay. The last message of a
+Made of the made-up market: its changes near the best price, before 2,000 levels a side that stay. The last message of a
 round undoes the others, so that the chain of ids closes and no snapshot is in what is timed.
 Not here: timing (calls.py).
 """
@@ -15,7 +15,8 @@ from sortedcontainers import SortedDict
 from wsx.testing import Market
 
 INSTRUMENT = "BTC-PERPETUAL"
-LEVELS = 2000  # a side, beside the market's own twenty
+LEVELS = 2000  # a side, behind the market's own twenty
+BEHIND = 300.0  # how far behind: further than the market's price strays
 CHANGES = 2000
 SIDES = ("bids", "asks")
 
@@ -45,10 +46,11 @@ class SortedBook:
 
 
 def round_and_round(*books: Any) -> Iterator[bytes]:
-    """Changes without end. `books` are first given the snapshot that they change."""
+    """Changes without end. `books` are first given the snapshot that they change, and one round. Raises where one refuses."""
     snapshot, changes = _recording()
     for book in books:
-        book.apply(snapshot)
+        if any(book.apply(message) is False for message in (snapshot, *changes)):
+            raise RuntimeError(f"{book} did not take every message")
     return cycle(changes)
 
 
@@ -65,12 +67,12 @@ def _recording() -> tuple[bytes, list[bytes]]:
 
 
 def _deepened(snapshot: bytes) -> bytes:
-    """The snapshot with levels a quarter off the market's ticks, which no change of it names."""
+    """The snapshot with levels behind those that the market's changes name."""
     message = orjson.loads(snapshot)
     data = message["params"]["data"]
-    for side, step in (("bids", -0.5), ("asks", 0.5)):
-        best = data[side][0][1]
-        data[side] += [["new", best + step / 2 + step * place, 10.0 * place + 10] for place in range(LEVELS)]
+    for side, direction in (("bids", -1), ("asks", 1)):
+        first = data[side][0][1] + direction * BEHIND
+        data[side] += [["new", first + direction * place / 2, 10.0 * place + 10] for place in range(LEVELS)]
     return orjson.dumps(message)
 
 

@@ -163,9 +163,10 @@ cdef inline const char* _read_action(const char* at, const char* end, Edit* edit
     return _after(at, end, c",")
 
 
-cdef const char* _read_end_of_delete(const char* at, const char* end) noexcept nogil:
+cdef const char* _read_end_of_delete(const char* at, const char* end, Edit* edit) noexcept nogil:
     """What stands where the amount would be does not count, and may be left out."""
     cdef const char* behind = _after(at, end, c",")
+    edit.amount.mantissa = edit.amount.exponent = 0
     if behind != NULL:
         at = json_skip(behind, end)
     return _after(at, end, c"]")
@@ -183,12 +184,17 @@ cdef inline const char* _read_edit(const char* at, const char* end, Edit* edit) 
             return NULL
     at = json_number(at, end, &edit.price)
     if edit.action == DELETE:
-        edit.amount.mantissa = edit.amount.exponent = 0
-        return _read_end_of_delete(at, end)
+        return _read_end_of_delete(at, end, edit)
     at = _after(at, end, c",")
-    if at == NULL:
-        return NULL
-    return _after(json_number(at, end, &edit.amount), end, c"]")
+    return _after(json_number(at, end, &edit.amount), end, c"]") if at != NULL else <const char*>NULL
+
+
+cdef inline const char* _read_level(const char* at, const char* end, Edit* edit, BookFields* fields) noexcept nogil:
+    cdef const char* behind = _read_edit(at, end, edit)
+    if behind == NULL:                   # not a level; is it JSON?
+        fields.faulty = True
+        behind = json_skip(json_space(at, end), end)
+    return behind
 
 
 cdef const char* _read_side(const char* at, const char* end, uint8_t side, BookFields* fields, int* trouble) \
@@ -201,18 +207,12 @@ cdef const char* _read_side(const char* at, const char* end, uint8_t side, BookF
         if edit == NULL:
             return NULL
         edit.side = side
-        behind = _read_edit(at, end, edit)
-        if behind == NULL:               # not a level; is it JSON?
-            fields.faulty = True
-            behind = json_skip(json_space(at, end), end)
+        behind = _read_level(at, end, edit, fields)
         if behind == NULL:
             return NULL
-        behind = json_space(behind, end)
-        if behind == end:
-            return NULL
-        if behind[0] != c",":
+        at = _after(behind, end, c",")
+        if at == NULL:
             return _after(behind, end, c"]")
-        at = behind + 1
 
 
 cdef const char* _read_levels(const char* at, const char* end, uint8_t side, BookFields* fields, int* trouble) \
