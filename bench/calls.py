@@ -18,6 +18,8 @@ async def measured(count):
     return (process_time_ns() - started_ns) / count
 """
 
+_BOOK = "from bench.book import INSTRUMENT, SortedBook, round_and_round"
+_CHANGE = "change = round_and_round(book).__next__"
 IN_C = "wsx-c"  # the same pool of keys, timed in C, where they are used
 CALLS: dict[str, dict[str, tuple[str, str]]] = {
     "token-bucket": {
@@ -26,6 +28,12 @@ CALLS: dict[str, dict[str, tuple[str, str]]] = {
         "wsx": ("import wsx; take = wsx.TokenBucket(rate=1e9, burst=10**9).try_acquire", "take()"),
         "wsx-refused": ("import wsx; take = wsx.TokenBucket(rate=1e-6, burst=1).try_acquire; take()", "take()"),
         "aiolimiter": ("import aiolimiter; limiter = aiolimiter.AsyncLimiter(10**9, 1)", "await limiter.acquire()"),
+    },
+    "book": {
+        "loop": (f"{_BOOK}; change = round_and_round().__next__", "change()"),
+        "wsx": (f"{_BOOK}; import wsx; book = wsx.OrderBook(INSTRUMENT); {_CHANGE}", "book.apply(change())"),
+        "orjson": (f"{_BOOK}; from orjson import loads; change = round_and_round().__next__", "loads(change())"),
+        "orjson-sorted": (f"{_BOOK}; book = SortedBook(); {_CHANGE}", "book.apply(change())"),
     },
     "mask-key": {
         "loop": ("", "pass"),

@@ -194,6 +194,20 @@ ROWS: tuple[Row, ...] = (
         aims=(Aim("cpu_ns", "wsx", "clock", 20, difference=True), Aim("cpu_ns", "wsx", "aiolimiter", 1 / 20)),
     ),
     Row(
+        name="book",
+        title="A change of a book of 2,000 levels a side, applied from its bytes, for each change, the timing loop included",
+        work="calls",
+        count=200_000,
+        quick_count=50_000,
+        columns=(
+            Column("cpu_ns", "ns"),
+            Column("cpu_ns", "× orjson", RATIO, "orjson"),
+            Column("cpu_ns", "× orjson-sorted", RATIO, "orjson-sorted"),
+        ),
+        peers=("loop", "wsx", "orjson", "orjson-sorted"),
+        aims=(Aim("cpu_ns", "wsx", "orjson-sorted", 0.15), Aim("cpu_ns", "wsx", "orjson", 0.5)),
+    ),
+    Row(
         name="mask-key",
         title="One mask key, for each call, the timing loop included (aim: 12 ns in C)",
         work="calls",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from source_lines import ROOT
 
-PAGES = ["health.md", "local-exchange.md", "rate-limits.md", "slow-reader.md", "supervision.md", "telemetry.md"]
+PAGES = sorted(path.name for path in (ROOT / "docs" / "howto").glob("*.md"))
 
 
 def blocks(page: Path) -> list[str]:

@@ -25,6 +25,8 @@ LAYERS = {
         "wsx._telemetry",
         "wsx._signal",
         "wsx._watched",
+        "wsx._json_reader",
+        "wsx._levels",
         "wsx._envelope",
         "wsx._json",
         "wsx._router",

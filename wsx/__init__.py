@@ -23,6 +23,7 @@ from wsx.run import run  # noqa: E402, after the version check; at once, because
 
 if _typing.TYPE_CHECKING:
     from wsx import errors, events
+    from wsx._book import OrderBook
     from wsx._message import Message
     from wsx._ratelimit import TokenBucket
     from wsx.backoff import Backoff
@@ -44,6 +45,7 @@ _HOMES = {
     "ErrorHandler": "wsx.error_handler",
     "JsonRpc": "wsx.json_rpc",
     "Message": "wsx._message",
+    "OrderBook": "wsx._book",
     "Outcome": "wsx.errors",
     "Secret": "wsx.secret",
     "SocketOptions": "wsx.config",
@@ -64,6 +66,7 @@ __all__ = [
     "ErrorHandler",
     "JsonRpc",
     "Message",
+    "OrderBook",
     "Outcome",
     "Secret",
     "SocketOptions",

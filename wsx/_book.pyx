@@ -1,0 +1,957 @@
+"""An order book in C arrays, kept up from the bytes of the exchange's messages.
+
+One message, one pass: its levels are read into a scratch, exactly and in no scale yet; only when all of it was JSON of
+the right form and continues the chain does the first level change. The book is therefore either what the exchange
+says it is, or says that it is not: after a gap, a contradiction or a number that does not fit it is stale, shows
+nothing, and ignores changes until the next snapshot. Nothing here repairs, guesses or skips.
+
+What contradicts the book makes it stale: a delete or change of a level that is not there, an amount of zero or less, a
+level twice in a snapshot, a best bid not below the best ask after a whole message. A `new` for a level that is
+there is taken as its amount, which is the total either way. Prices may be negative (spreads have such), amounts not.
+
+Numbers are int64 mantissas in two scales, one for prices and one for amounts, which become finer when a finer number
+comes and begin anew when the book has become stale.
+Not here: subscribing again after a gap, and saying it (the adapter does); one side's array (_levels.h), JSON (_json_reader.h).
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdlib cimport free, realloc
+
+from wsx._json_reader cimport (
+    Decimal64,
+    JsonText,
+    json_is,
+    json_key,
+    json_number,
+    json_skip,
+    json_space,
+    json_string,
+)
+from wsx._levels cimport (
+    MAX_DECIMALS,
+    MAX_LEVELS,
+    POWERS,
+    BookSide,
+    Level,
+    side_find,
+    side_insert,
+    side_remove,
+    side_rescale_amounts,
+    side_rescale_keys,
+    side_reserve,
+    side_sort,
+    times_power,
+)
+from wsx._message cimport Message
+
+from decimal import Decimal
+from operator import index
+from types import GenericAlias
+
+cdef enum:
+    BIDS, ASKS
+
+cdef enum:                               # what a number is
+    PRICE, AMOUNT
+
+cdef enum:                               # places in BookFields.ids
+    CHANGE_ID, PREV_CHANGE_ID, TIMESTAMP
+
+cdef enum:                               # known keys: bits of BookFields.seen; the sides' are the sides
+    TYPE = 2
+    INSTRUMENT
+    ID                                   # and the two behind it, as in `ids`
+    UNKNOWN_KEY = ID + 3
+
+cdef enum:                               # kinds of message
+    UNSAID, SNAPSHOT, CHANGE, OTHER_KIND
+
+cdef enum:                               # actions; BARE: [price, amount] as in whole books; SET: 0 removes, from a caller
+    NEW, CHANGED, DELETE, BARE, SET
+
+cdef enum:                               # where in a message an object is
+    TOP, PARAMS, DATA
+
+cdef enum:
+    EMPTY, VALID, STALE
+
+cdef enum:                               # why a book becomes stale
+    FINE, NOT_JSON, BAD_FORM, NO_SNAPSHOT, NOT_NEXT, OLDER, UNKNOWN_LEVEL, TWICE, BAD_AMOUNT, CROSSED, TOO_FINE, TOO_MANY
+    NO_MEMORY
+
+_STATES = ("empty", "valid", "stale")
+_SIDES = ("bids", "asks")
+_FAULTS = {                              # cause, reason
+    NOT_JSON: ("malformed", "a message was not JSON, or nested too deeply"),
+    BAD_FORM: ("malformed", "a message lacked a field, had one twice, or one of another type"),
+    NO_SNAPSHOT: ("no snapshot", "a change came before any snapshot"),
+    OLDER: ("out of order", "snapshot {change_id} came after {last}"),
+    UNKNOWN_LEVEL: ("unknown level", "{action} of {side} {price} in {change_id}, where the book has no level"),
+    TWICE: ("level twice", "snapshot {change_id} has a level twice"),
+    BAD_AMOUNT: ("bad amount", "{side} {price} in {change_id} with an amount of {amount}"),
+    CROSSED: ("crossed", "after {change_id} the best bid was not below the best ask"),
+    TOO_FINE: ("overflow", "{side} {price} in {change_id}, amount {amount}: more digits than 63 bits hold"),
+    TOO_MANY: ("too many levels", "{change_id} goes beyond the {most} levels that a side may have"),
+    NO_MEMORY: ("no memory", "no memory for the levels of a message"),
+}
+_ACTIONS = ("new", "change", "delete", "level", "set")
+
+cdef const char* _INT64 = "q"            # formats of a buffer
+cdef const char* _FLOAT64 = "d"
+
+# The levels of the message that is being read. One for all books: a message is read and applied before any Python runs.
+cdef Edit* _edits = NULL
+cdef size_t _edits_room = 0
+cdef size_t _edit_count = 0
+
+
+cdef struct Reading:                     # one message as it is read
+    BookFields top                       # of the outermost object
+    BookFields data                      # of params.data
+    bint has_data
+    uint32_t seen                        # bits for PARAMS and DATA
+    bint repeated
+    int trouble                          # why reading stopped, where it was not the JSON
+
+
+# ---- reading: each function takes where it is and the end, and gives where it is then; NULL where it cannot be ----
+
+
+cdef inline const char* _after(const char* at, const char* end, char character) noexcept nogil:
+    """Behind `character` and the space around it."""
+    if at == NULL:
+        return NULL
+    at = json_space(at, end)
+    return json_space(at + 1, end) if at < end and at[0] == character else NULL
+
+
+cdef Edit* _new_edit(BookFields* fields, int* trouble) noexcept nogil:
+    global _edits, _edits_room, _edit_count
+    cdef size_t room = 2 * _edits_room if _edits_room else 64
+    cdef Edit* edits
+    if _edit_count == _edits_room:
+        if _edit_count >= 2 * MAX_LEVELS:
+            trouble[0] = TOO_MANY
+            return NULL
+        edits = <Edit*>realloc(_edits, room * sizeof(Edit))
+        if edits == NULL:
+            trouble[0] = NO_MEMORY
+            return NULL
+        _edits, _edits_room = edits, room
+    _edit_count += 1
+    fields.end_edit = _edit_count
+    return &_edits[_edit_count - 1]
+
+
+cdef inline const char* _read_action(const char* at, const char* end, Edit* edit) noexcept nogil:
+    """The action and the comma behind it."""
+    cdef JsonText word
+    at = json_string(at, end, &word)
+    if at == NULL:
+        return NULL
+    if json_is(&word, "new", 3):
+        edit.action = NEW
+    elif json_is(&word, "change", 6):
+        edit.action = CHANGED
+    elif json_is(&word, "delete", 6):
+        edit.action = DELETE
+    else:
+        return NULL
+    return _after(at, end, c",")
+
+
+cdef const char* _read_end_of_delete(const char* at, const char* end, Edit* edit) noexcept nogil:
+    """What stands where the amount would be does not count, and may be left out."""
+    cdef const char* behind = _after(at, end, c",")
+    edit.amount.mantissa = edit.amount.exponent = 0
+    if behind != NULL:
+        at = json_skip(behind, end)
+    return _after(at, end, c"]")
+
+
+cdef inline const char* _read_edit(const char* at, const char* end, Edit* edit) noexcept nogil:
+    """[action, price, amount] or [price, amount]; NULL for anything else, JSON or not."""
+    at = _after(at, end, c"[")
+    if at == NULL:
+        return NULL
+    edit.action = BARE
+    if at < end and at[0] == c'"':
+        at = _read_action(at, end, edit)
+        if at == NULL:
+            return NULL
+    at = json_number(at, end, &edit.price)
+    if edit.action == DELETE:
+        return _read_end_of_delete(at, end, edit)
+    at = _after(at, end, c",")
+    return _after(json_number(at, end, &edit.amount), end, c"]") if at != NULL else <const char*>NULL
+
+
+cdef inline const char* _read_level(const char* at, const char* end, Edit* edit, BookFields* fields) noexcept nogil:
+    cdef const char* behind = _read_edit(at, end, edit)
+    if behind == NULL:                   # not a level; is it JSON?
+        fields.faulty = True
+        behind = json_skip(json_space(at, end), end)
+    return behind
+
+
+cdef const char* _read_side(const char* at, const char* end, uint8_t side, BookFields* fields, int* trouble) \
+        noexcept nogil:
+    """An array of levels. at: behind the bracket that opens it."""
+    cdef Edit* edit
+    cdef const char* behind
+    while True:
+        edit = _new_edit(fields, trouble)
+        if edit == NULL:
+            return NULL
+        edit.side = side
+        behind = _read_level(at, end, edit, fields)
+        if behind == NULL:
+            return NULL
+        at = _after(behind, end, c",")
+        if at == NULL:
+            return _after(behind, end, c"]")
+
+
+cdef const char* _read_levels(const char* at, const char* end, uint8_t side, BookFields* fields, int* trouble) \
+        noexcept nogil:
+    """The value of `bids` or `asks`; null is an empty side."""
+    cdef const char* behind = _after(at, end, c"[")
+    if behind == NULL:
+        fields.faulty |= at < end and at[0] != c"n"
+        return json_skip(at, end)
+    if behind < end and behind[0] == c"]":
+        return behind + 1
+    return _read_side(behind, end, side, fields, trouble)
+
+
+cdef inline bint _whole(const Decimal64* number, int64_t* out) noexcept nogil:
+    """The number as an integer that is not negative, if it is one."""
+    return number.mantissa >= 0 and _fitted(number, 0, out) == 0
+
+
+cdef inline const char* _read_id(const char* at, const char* end, int64_t* out, BookFields* fields) noexcept nogil:
+    """A whole number; null is none."""
+    cdef Decimal64 number
+    cdef const char* behind = json_number(at, end, &number)
+    if behind == NULL:
+        fields.faulty |= at < end and at[0] != c"n"
+        return json_skip(at, end)
+    fields.faulty |= not _whole(&number, out)
+    return behind
+
+
+cdef const char* _read_type(const char* at, const char* end, BookFields* fields) noexcept nogil:
+    cdef JsonText word
+    cdef const char* behind = json_string(at, end, &word)
+    if behind == NULL:
+        fields.faulty |= at < end and at[0] != c"n"
+        return json_skip(at, end)
+    fields.kind = CHANGE if json_is(&word, "change", 6) else SNAPSHOT if json_is(&word, "snapshot", 8) else OTHER_KIND
+    return behind
+
+
+cdef const char* _read_instrument(const char* at, const char* end, BookFields* fields) noexcept nogil:
+    cdef const char* behind = json_string(at, end, &fields.instrument)
+    if behind == NULL:
+        fields.instrument.size = 0
+        fields.faulty |= at < end and at[0] != c"n"
+        return json_skip(at, end)
+    return behind
+
+
+cdef inline int _known_key(const JsonText* key) noexcept nogil:
+    if key.size == 4:
+        return BIDS if json_is(key, "bids", 4) else ASKS if json_is(key, "asks", 4) \
+            else TYPE if json_is(key, "type", 4) else UNKNOWN_KEY
+    if key.size == 9:
+        return ID + CHANGE_ID if json_is(key, "change_id", 9) \
+            else ID + TIMESTAMP if json_is(key, "timestamp", 9) else UNKNOWN_KEY
+    if key.size == 14:
+        return ID + PREV_CHANGE_ID if json_is(key, "prev_change_id", 14) else UNKNOWN_KEY
+    return INSTRUMENT if json_is(key, "instrument_name", 15) else UNKNOWN_KEY
+
+
+cdef inline const char* _read_field(const char* at, const char* end, const JsonText* key, BookFields* fields,
+                                    int* trouble) noexcept nogil:
+    cdef int known = _known_key(key)
+    if known == UNKNOWN_KEY:
+        return json_skip(at, end)
+    fields.faulty |= fields.seen >> known & 1
+    fields.seen |= 1 << known
+    if known <= ASKS:
+        return _read_levels(at, end, known, fields, trouble)
+    if known == TYPE:
+        return _read_type(at, end, fields)
+    if known == INSTRUMENT:
+        return _read_instrument(at, end, fields)
+    return _read_id(at, end, &fields.ids[known - ID], fields)
+
+
+cdef const char* _read_object(const char* at, const char* end, Reading* reading, int where) noexcept nogil:
+    """The members of an object. at: behind the brace that opens it."""
+    cdef JsonText key
+    at = json_space(at, end)
+    if at < end and at[0] == c"}":
+        return at + 1
+    while True:
+        at = json_key(json_space(at, end), end, &key)
+        if at == NULL:
+            return NULL
+        at = _read_member(at, end, &key, reading, where)
+        if at == NULL:
+            return NULL
+        at = json_space(at, end)
+        if at == end or at[0] != c",":
+            return at + 1 if at < end and at[0] == c"}" else NULL
+        at += 1
+
+
+cdef inline const char* _read_member(const char* at, const char* end, const JsonText* key, Reading* reading, int where) \
+        noexcept nogil:
+    if where == DATA:
+        return _read_field(at, end, key, &reading.data, &reading.trouble)
+    if where == PARAMS:
+        return _read_inner(at, end, reading, DATA) if json_is(key, "data", 4) else json_skip(at, end)
+    if json_is(key, "params", 6):
+        return _read_inner(at, end, reading, PARAMS)
+    return _read_field(at, end, key, &reading.top, &reading.trouble)
+
+
+cdef const char* _read_inner(const char* at, const char* end, Reading* reading, int where) noexcept nogil:
+    """The value of `params` or `data`."""
+    reading.repeated |= reading.seen >> where & 1
+    reading.seen |= 1 << where
+    if at == end or at[0] != c"{":
+        return json_skip(at, end)
+    if where == DATA:
+        reading.has_data = True
+        _begin(&reading.data)
+    return _read_object(at + 1, end, reading, where)
+
+
+cdef inline void _begin(BookFields* fields) noexcept nogil:
+    fields.seen = 0
+    fields.faulty = False
+    fields.kind = UNSAID
+    fields.ids[CHANGE_ID] = fields.ids[PREV_CHANGE_ID] = fields.ids[TIMESTAMP] = -1
+    fields.first_edit = fields.end_edit = _edit_count
+    fields.instrument.size = 0
+
+
+cdef int _read(const char* at, size_t size, Reading* reading) noexcept nogil:
+    """Read a whole message. FINE, or why it cannot be believed."""
+    global _edit_count
+    cdef const char* end = at + size
+    _edit_count = 0
+    _begin(&reading.top)
+    reading.seen = 0
+    reading.has_data = reading.repeated = False
+    reading.trouble = NOT_JSON
+    at = json_space(at, end)
+    if at < end and at[0] == c"{":
+        at = _read_object(at + 1, end, reading, TOP)
+    else:
+        at = json_skip(at, end)
+    return FINE if at != NULL and json_space(at, end) == end else reading.trouble
+
+
+cdef bint _well_formed(BookFields* fields) noexcept nogil:
+    """Whether everything needed is there. Settles the kind of a message that does not say it."""
+    if fields.kind == UNSAID:
+        fields.kind = SNAPSHOT if fields.ids[PREV_CHANGE_ID] < 0 else CHANGE
+    if fields.faulty or fields.kind == OTHER_KIND or fields.ids[CHANGE_ID] < 0:
+        return False
+    if not (fields.seen >> BIDS & 1 and fields.seen >> ASKS & 1):
+        return False
+    return fields.kind == SNAPSHOT or fields.ids[PREV_CHANGE_ID] >= 0
+
+
+# ---- numbers ----
+
+
+cdef inline int32_t _fitted(const Decimal64* number, int32_t decimals, int64_t* out) noexcept nogil:
+    """The number in units of 10**-decimals: 0 where that is exact, else how many more decimals it needs."""
+    cdef int64_t mantissa = number.mantissa
+    cdef int32_t power = number.exponent + decimals
+    while power < 0 and mantissa % 10 == 0:
+        mantissa //= 10
+        power += 1
+    out[0] = mantissa
+    if power < 0:
+        return -power
+    if power > MAX_DECIMALS or not times_power(out, power):
+        return MAX_DECIMALS + 1
+    return 0
+
+
+cdef double _double(int64_t mantissa, int32_t decimals) except? -1:
+    """Correctly rounded: the division of two numbers that a double holds exactly, or of two Python integers."""
+    if -(1LL << 53) <= mantissa <= 1LL << 53:
+        return <double>mantissa / <double>POWERS[decimals]
+    return <object>mantissa / <object>POWERS[decimals]
+
+
+cdef object _scaled(object mantissa, int32_t decimals, type numbers):
+    """mantissa * 10**-decimals as one of `numbers`; any Python integer."""
+    if numbers is int:
+        return mantissa
+    return Decimal(f"{mantissa}E-{decimals}") if numbers is Decimal else mantissa / 10**decimals
+
+
+cdef str _plain(const Decimal64* number):
+    return str(Decimal(f"{number.mantissa}E{number.exponent}"))
+
+
+cdef bytes _text_of(object number):
+    """A number that a caller gives, as exact text. A float stands for its shortest decimal. Raises TypeError."""
+    if isinstance(number, str):
+        return number.encode()
+    if isinstance(number, float):
+        return float.__repr__(number).encode()
+    return str(number if isinstance(number, Decimal) else index(number)).encode()
+
+
+cdef int _parse(bytes text, Decimal64* number) except -1:
+    """Raises ValueError for what is not a number as JSON writes it."""
+    cdef const char* at = PyBytes_AS_STRING(text)
+    cdef const char* end = at + PyBytes_GET_SIZE(text)
+    if json_number(at, end, number) != end:
+        raise ValueError(f"not a number: {text.decode()!r}")
+    return 0
+
+
+cdef list _rows(uint8_t side, object levels):
+    """(side, price, amount) of what a caller gives, as text. The caller's code runs here and not after."""
+    return [(side, _text_of(price), _text_of(amount)) for price, amount, *_ in levels]
+
+
+cdef object _places(size_t count, object n):
+    """Where in a side its best `n` levels are, the best first."""
+    wanted = count if n is None else index(n)
+    if wanted < 0:
+        raise ValueError(f"a number of levels is 0 or more, got {n}")
+    best = <object>count - 1
+    return range(best, best - min(wanted, count), -1)
+
+
+cdef int64_t _checked_id(object number) except? -2:
+    """-1 for None. Raises ValueError or OverflowError for what is no id."""
+    cdef int64_t checked = -1 if number is None else number
+    if checked < 0 and number is not None:
+        raise ValueError(f"an id or a time is 0 or more, got {number}")
+    return checked
+
+
+cdef inline int64_t _price(int side, const Level* level) noexcept nogil:
+    return level.key if side == BIDS else -level.key
+
+
+cdef int _insert(BookSide* side, size_t place, const Level* level) noexcept nogil:
+    if side.count == MAX_LEVELS:
+        return TOO_MANY
+    if not side_reserve(side, side.count + 1):
+        return NO_MEMORY
+    side_insert(side, place, level.key, level.amount)
+    return FINE
+
+
+cdef tuple _broken_chain(const BookFields* fields, int64_t last):
+    """(cause, reason) of a change that does not follow the one before."""
+    cdef int64_t change_id = fields.ids[CHANGE_ID]
+    if change_id == last:
+        return "duplicate", f"change {change_id} came again"
+    if 0 <= change_id < last:
+        return "out of order", f"change {change_id} came after {last}"
+    return "gap", f"change {change_id} follows {fields.ids[PREV_CHANGE_ID]}, but the book is at {last}: something was missed"
+
+
+cdef int _checked_side(object side) except -1:
+    if side not in _SIDES:
+        raise ValueError(f'side is "bids" or "asks", got {side!r}')
+    return _SIDES.index(side)
+
+
+@cython.final
+cdef class Levels:
+    """Levels of one side as they were at one moment: an array of two columns, price and amount, the best level first.
+
+    Read it through the buffer protocol, `numpy.asarray(levels)` or `memoryview(levels)`, without a copy: float64 from a
+    book that shows floats, else int64 mantissas. It is its own copy of the book's numbers and never changes.
+    """
+
+    def __cinit__(self):
+        self._data = b""
+        self._shape[1] = 2
+        self._strides[0], self._strides[1] = 16, 8
+
+    def __len__(self):
+        return self._shape[0]
+
+    def __getbuffer__(self, Py_buffer* view, int flags):
+        if flags & PyBUF_WRITABLE == PyBUF_WRITABLE:
+            raise BufferError("Levels are read-only")
+        view.buf = PyBytes_AS_STRING(self._data)
+        view.obj = self
+        view.len = PyBytes_GET_SIZE(self._data)
+        view.readonly = True
+        view.itemsize = 8
+        view.format = NULL
+        if flags & PyBUF_FORMAT:
+            view.format = <char*>(_INT64 if self._integers else _FLOAT64)
+        view.ndim = 2
+        view.shape = self._shape
+        view.strides = self._strides
+        view.suboffsets = NULL
+        view.internal = NULL
+
+
+@cython.final
+cdef class OrderBook:
+    """The book of one instrument.
+
+    instrument: its name as messages give it; those of another are ignored. numbers: what prices and amounts are shown as:
+    `float` (correctly rounded), `Decimal` (exact) or `int` (the mantissas: times 10**price_exponent and
+    10**amount_exponent). checksum: what computes the book's checksum from the book, for exchanges that send one.
+
+    state: "empty" before the first message, "valid", or "stale", and then `stale_cause` says why in a word or two and
+    `stale_reason` in a sentence. Only a valid book shows levels. `change_id` stays that of the last message applied.
+    """
+
+    def __cinit__(self, str instrument not None, *, type numbers not None=float, checksum=None):
+        if numbers not in (float, int, Decimal):
+            raise ValueError(f"numbers is float, int or Decimal, got {numbers!r}")
+        if checksum is not None and not callable(checksum):
+            raise TypeError(f"checksum is called with the book, got {checksum!r}")
+        self.instrument = instrument
+        self.numbers = numbers
+        self._checksum = checksum
+        self._name = instrument.encode()
+        self._ids[CHANGE_ID] = self._ids[PREV_CHANGE_ID] = self._ids[TIMESTAMP] = -1
+
+    def __dealloc__(self):
+        free(self._sides[BIDS].levels)
+        free(self._sides[ASKS].levels)
+
+    @classmethod
+    def __class_getitem__(cls, item):
+        """`OrderBook[Decimal]` in annotations: what its numbers are."""
+        return GenericAlias(cls, item)
+
+    # ---- messages ----
+
+    def apply(self, data) -> bool:
+        """Apply a message: the whole notification, or the object in its `params.data`; bytes-like or a `Message`.
+
+        True where the book is valid and was changed by it. False leaves a valid book as it was where the message is
+        not about this instrument's book (`state` says "valid" still), and a stale one stale; what cannot be believed
+        makes it stale. Rules: the exchange's `book` channels, changes and whole books. Raises TypeError, MemoryError.
+        """
+        cdef Py_buffer view
+        if isinstance(data, Message):
+            data = (<Message>data).data
+        if isinstance(data, bytes):
+            return self.apply_bytes(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)) != 0
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            return self.apply_bytes(<const char*>view.buf, view.len) != 0
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef int apply_bytes(self, const char* data, size_t size) except -1:
+        cdef Reading reading
+        cdef int fault = _read(data, size, &reading)
+        cdef BookFields* fields = &reading.data if reading.has_data else &reading.top
+        if fault != FINE:
+            return self._fail(fault, fields)
+        if not fields.seen & (1 << BIDS | 1 << ASKS):
+            return 0                     # not about a book
+        cdef size_t named = fields.instrument.size
+        if named and not json_is(&fields.instrument, PyBytes_AS_STRING(self._name), PyBytes_GET_SIZE(self._name)):
+            return 0                     # about another one
+        if reading.repeated or not _well_formed(fields):
+            return self._fail(BAD_FORM, fields)
+        if fields.ids[PREV_CHANGE_ID] == 0 and self._state != VALID:
+            fields.kind = SNAPSHOT       # the first change of a newly listed book
+        return self._follow(fields)
+
+    def load(self, bids, asks, *, change_id=None, timestamp=None, checksum=None) -> bool:
+        """Begin anew with these levels: a snapshot of any exchange. True where the book is valid then.
+
+        bids, asks: (price, amount) each, in any order, as int, float (its shortest decimal), Decimal or str, taken
+        exactly; what else a level holds is left aside. change_id: what the next `prev_change_id` must be. timestamp: in
+        milliseconds. checksum: what the exchange says; another than the book's own makes it stale.
+        Raises ValueError or TypeError for what is no number, and what the checksum's function raises: stale too.
+        """
+        return self._given(SNAPSHOT, bids, asks, (change_id, None, timestamp), checksum)
+
+    def update(self, bids, asks, *, change_id=None, prev_change_id=None, timestamp=None, checksum=None) -> bool:
+        """Set these levels to these amounts, those with amount 0 being removed, all as one message; see `load`.
+
+        prev_change_id: the `change_id` of the message before; where it is not, the book becomes stale. Without one
+        nothing is checked. Ignored while the book is stale; before the first `load` it makes the book stale.
+        """
+        return self._given(CHANGE, bids, asks, (change_id, prev_change_id, timestamp), checksum)
+
+    def mark_stale(self, str reason not None, *, str cause not None="told") -> None:
+        """Say that the book is no longer right: the connection was lost, a channel's own sequence had a gap."""
+        self._go_stale(cause, reason)
+
+    # ---- what it is ----
+
+    @property
+    def state(self) -> str:
+        return _STATES[self._state]
+
+    @property
+    def stale_cause(self):
+        return self._stale[0] if self._state == STALE else None
+
+    @property
+    def stale_reason(self):
+        return self._stale[1] if self._state == STALE else None
+
+    @property
+    def change_id(self):
+        return None if self._ids[CHANGE_ID] < 0 else self._ids[CHANGE_ID]
+
+    @property
+    def timestamp(self):
+        """Milliseconds, as the exchange gave them with the last message that was applied; None where it gave none."""
+        return None if self._ids[TIMESTAMP] < 0 else self._ids[TIMESTAMP]
+
+    @property
+    def price_exponent(self) -> int:
+        return -self._decimals[PRICE]
+
+    @property
+    def amount_exponent(self) -> int:
+        return -self._decimals[AMOUNT]
+
+    @property
+    def depth(self):
+        """How many levels there are: (bids, asks)."""
+        return self._sides[BIDS].count, self._sides[ASKS].count
+
+    @property
+    def best_bid(self):
+        """(price, amount), or None where there is no bid."""
+        cdef size_t count = self._sides[BIDS].count
+        return self._level(BIDS, count - 1) if count else None
+
+    @property
+    def best_ask(self):
+        """(price, amount), or None where there is no ask."""
+        cdef size_t count = self._sides[ASKS].count
+        return self._level(ASKS, count - 1) if count else None
+
+    def bids(self, n=None) -> list:
+        """The best `n` bids, or all, as (price, amount), the best first. Raises ValueError where `n` is negative."""
+        return self._best_first(BIDS, n)
+
+    def asks(self, n=None) -> list:
+        """The best `n` asks, or all, as (price, amount), the best first. Raises ValueError where `n` is negative."""
+        return self._best_first(ASKS, n)
+
+    def __iter__(self):
+        """(side, price, amount) of every level at this moment: the bids, then the asks, the best first."""
+        levels = [("bids", price, amount) for price, amount in self._best_first(BIDS, None)]
+        return iter(levels + [("asks", price, amount) for price, amount in self._best_first(ASKS, None)])
+
+    def cumulative(self, side, n=None) -> list:
+        """(price, amount up to and with this price) of the best `n` levels of "bids" or "asks", or of all."""
+        cdef int number = _checked_side(side)
+        cdef Level* level
+        shown, total = [], 0
+        for place in _places(self._sides[number].count, n):
+            level = &self._sides[number].levels[<size_t>place]
+            total += level.amount
+            price = self._shown(_price(number, level), PRICE)
+            shown.append((price, _scaled(total, self._decimals[AMOUNT], self.numbers)))
+        return shown
+
+    def vwap(self, side, amount):
+        """The average price of taking `amount` from "bids" or "asks"; None where that side does not hold so much.
+
+        A book of `int` takes the amount's mantissa and gives the price's as a float. Computed exactly, rounded once.
+        Raises ValueError where the amount is not above 0.
+        """
+        cdef int number = _checked_side(side)
+        cdef Level* level
+        wanted, finer = self._wanted(amount)
+        missing, paid = wanted, 0
+        for place in _places(self._sides[number].count, None):
+            level = &self._sides[number].levels[<size_t>place]
+            taken = min(missing, <object>level.amount * finer)
+            paid += taken * _price(number, level)
+            missing -= taken
+            if not missing:
+                return self._average(paid, wanted)
+        return None
+
+    def levels(self, side, n=None) -> Levels:
+        """The best `n` levels of "bids" or "asks", or all, as an array that numpy reads without a copy; see `Levels`."""
+        cdef int number = _checked_side(side)
+        cdef Levels array = Levels.__new__(Levels)
+        places = _places(self._sides[number].count, n)
+        array._integers = self.numbers is not float
+        array._shape[0] = len(places)
+        array._data = PyBytes_FromStringAndSize(NULL, 16 * array._shape[0])
+        self._fill(number, array)
+        return array
+
+    def __repr__(self):
+        best = f"{self.best_bid} / {self.best_ask}" if self._state == VALID else self.stale_reason or "no message yet"
+        return f"<OrderBook {self.instrument} {self.state}: {best}>"
+
+    # ---- the rules ----
+
+    cdef int _follow(self, const BookFields* fields) except -1:
+        """A message of the right form. 1 where the book is valid and was changed by it."""
+        cdef int fault
+        if fields.kind == CHANGE and self._state == STALE:
+            return 0
+        fault = self._load(fields) if fields.kind == SNAPSHOT else self._change(fields)
+        if fault == FINE and self._crossed():
+            fault = CROSSED
+        if fault != FINE:
+            return self._fail(fault, fields)
+        if fields.kind == SNAPSHOT or fields.ids[CHANGE_ID] >= 0:
+            self._ids[CHANGE_ID] = fields.ids[CHANGE_ID]
+        self._ids[TIMESTAMP] = fields.ids[TIMESTAMP]
+        self._state = VALID
+        return 1
+
+    cdef int _load(self, const BookFields* fields) noexcept nogil:
+        """Every level of a whole book. From the last one on, because the best come first and are kept last."""
+        cdef size_t place = fields.end_edit
+        cdef int fault
+        if self._state == VALID and 0 <= fields.ids[CHANGE_ID] < self._ids[CHANGE_ID]:
+            return OLDER
+        self._sides[BIDS].count = self._sides[ASKS].count = 0
+        while place > fields.first_edit:
+            place -= 1
+            fault = self._append(&_edits[place])
+            if fault != FINE:
+                self._blamed = _edits[place]
+                return fault
+        return FINE if side_sort(&self._sides[BIDS]) and side_sort(&self._sides[ASKS]) else TWICE
+
+    cdef int _append(self, const Edit* edit) noexcept nogil:
+        cdef BookSide* side = &self._sides[edit.side]
+        cdef Level level
+        cdef int fault
+        if edit.action != NEW and edit.action != BARE:
+            return UNKNOWN_LEVEL
+        fault = self._scale(edit, &level)
+        if fault != FINE:
+            return fault
+        return BAD_AMOUNT if level.amount <= 0 else _insert(side, side.count, &level)
+
+    cdef int _change(self, const BookFields* fields) noexcept nogil:
+        cdef size_t place
+        cdef int fault
+        if self._state == EMPTY:
+            return NO_SNAPSHOT
+        if fields.ids[PREV_CHANGE_ID] >= 0 and fields.ids[PREV_CHANGE_ID] != self._ids[CHANGE_ID]:
+            return NOT_NEXT
+        for place in range(fields.first_edit, fields.end_edit):
+            fault = self._edit(&_edits[place])
+            if fault != FINE:
+                self._blamed = _edits[place]
+                return fault
+        return FINE
+
+    cdef int _edit(self, const Edit* edit) noexcept nogil:
+        cdef BookSide* side = &self._sides[edit.side]
+        cdef Level level
+        cdef size_t place
+        cdef int fault = self._scale(edit, &level)
+        if fault != FINE:
+            return fault
+        place = side_find(side, level.key)
+        if place < side.count and side.levels[place].key == level.key:
+            return self._edit_present(edit, place, level.amount)
+        return self._edit_absent(edit, place, &level)
+
+    cdef inline int _edit_present(self, const Edit* edit, size_t place, int64_t amount) noexcept nogil:
+        if edit.action == DELETE or (edit.action == SET and amount == 0):
+            side_remove(&self._sides[edit.side], place)
+            return FINE
+        if edit.action == BARE:
+            return BAD_FORM
+        if amount <= 0:
+            return BAD_AMOUNT
+        self._sides[edit.side].levels[place].amount = amount
+        return FINE
+
+    cdef inline int _edit_absent(self, const Edit* edit, size_t place, const Level* level) noexcept nogil:
+        if edit.action == SET and level.amount == 0:
+            return FINE                  # many exchanges remove what was never shown
+        if edit.action == BARE:
+            return BAD_FORM
+        if edit.action == DELETE or edit.action == CHANGED:
+            return UNKNOWN_LEVEL
+        return BAD_AMOUNT if level.amount <= 0 else _insert(&self._sides[edit.side], place, level)
+
+    cdef inline int _scale(self, const Edit* edit, Level* level) noexcept nogil:
+        """The level in the book's scales, which become finer where they must."""
+        cdef int fault = self._fit(&edit.price, PRICE, &level.key)
+        if fault != FINE:
+            return fault
+        if edit.side == ASKS:
+            level.key = -level.key
+        level.amount = 0
+        return FINE if edit.action == DELETE else self._fit(&edit.amount, AMOUNT, &level.amount)
+
+    cdef inline int _fit(self, const Decimal64* number, int what, int64_t* out) noexcept nogil:
+        cdef int32_t finer = _fitted(number, self._decimals[what], out)
+        if finer == 0:
+            return FINE
+        if not self._refine(what, finer):
+            return TOO_FINE
+        return FINE if _fitted(number, self._decimals[what], out) == 0 else TOO_FINE
+
+    cdef bint _refine(self, int what, int32_t decimals) noexcept nogil:
+        """Make a scale finer by so many decimals; False where the book does not fit into that."""
+        cdef int side
+        if self._decimals[what] + decimals > MAX_DECIMALS:
+            return False
+        self._decimals[what] += decimals
+        for side in range(2):
+            if what == PRICE and not side_rescale_keys(&self._sides[side], decimals):
+                return False
+            if what == AMOUNT and not side_rescale_amounts(&self._sides[side], decimals):
+                return False
+        return True
+
+    cdef inline bint _crossed(self) noexcept nogil:
+        cdef BookSide* bids = &self._sides[BIDS]
+        cdef BookSide* asks = &self._sides[ASKS]
+        return bids.count and asks.count and bids.levels[bids.count - 1].key >= -asks.levels[asks.count - 1].key
+
+    # ---- becoming stale ----
+
+    cdef int _fail(self, int fault, const BookFields* fields) except -1:
+        """The book is stale for this fault. 0, or MemoryError."""
+        if fault == NOT_NEXT:
+            cause, reason = _broken_chain(fields, self._ids[CHANGE_ID])
+        else:
+            cause, reason = _FAULTS[fault]
+            reason = reason.format(**self._circumstances(fields))
+        self._go_stale(cause, reason)
+        if fault == NO_MEMORY:
+            raise MemoryError(f"{reason}; {self.instrument} is stale")
+        return 0
+
+    cdef dict _circumstances(self, const BookFields* fields):
+        return {
+            "change_id": fields.ids[CHANGE_ID],
+            "last": self._ids[CHANGE_ID],
+            "side": _SIDES[self._blamed.side],
+            "action": _ACTIONS[self._blamed.action],
+            "price": _plain(&self._blamed.price),
+            "amount": _plain(&self._blamed.amount),
+            "most": MAX_LEVELS,
+        }
+
+    cdef int _go_stale(self, str cause, str reason) except -1:
+        self._state = STALE
+        self._stale = (cause, reason)
+        self._sides[BIDS].count = self._sides[ASKS].count = 0
+        self._decimals[PRICE] = self._decimals[AMOUNT] = 0
+        return 0
+
+    # ---- levels given by a caller ----
+
+    cdef bint _given(self, uint8_t kind, object bids, object asks, tuple ids, object checksum) except -1:
+        if checksum is not None and self._checksum is None:
+            raise ValueError("to compare a checksum, give OrderBook the function that computes the book's")
+        try:
+            rows = _rows(BIDS, bids) + _rows(ASKS, asks)
+            if not self._follow_given(kind, rows, [_checked_id(number) for number in ids]):
+                return False
+            return checksum is None or self._agrees(checksum)
+        except BaseException as error:
+            self._go_stale("refused", f"levels could not be taken: {error!r}")
+            raise
+
+    cdef int _follow_given(self, uint8_t kind, list rows, list ids) except -1:
+        global _edit_count
+        cdef BookFields fields
+        cdef int trouble = FINE
+        cdef uint8_t action = NEW if kind == SNAPSHOT else SET
+        _edit_count = 0
+        _begin(&fields)
+        fields.kind = kind
+        fields.ids[CHANGE_ID], fields.ids[PREV_CHANGE_ID], fields.ids[TIMESTAMP] = ids
+        for side, price, amount in rows:
+            _stage(&fields, side, action, price, amount, &trouble)
+        return self._follow(&fields) if trouble == FINE else self._fail(trouble, &fields)
+
+    cdef bint _agrees(self, object expected) except -1:
+        actual = self._checksum(self)
+        if self._state == VALID and actual != expected:
+            self._go_stale("checksum", f"the exchange's checksum is {expected}, the book's {actual}")
+        return self._state == VALID
+
+    # ---- showing numbers ----
+
+    cdef object _shown(self, int64_t mantissa, int what):
+        if self.numbers is float:
+            return _double(mantissa, self._decimals[what])
+        return _scaled(mantissa, self._decimals[what], self.numbers)
+
+    cdef tuple _level(self, int side, size_t place):
+        cdef Level* level = &self._sides[side].levels[place]
+        return self._shown(_price(side, level), PRICE), self._shown(level.amount, AMOUNT)
+
+    cdef list _best_first(self, int side, object n):
+        return [self._level(side, place) for place in _places(self._sides[side].count, n)]
+
+    cdef int _fill(self, int side, Levels array) except -1:
+        """Copy the best levels, as many as the array holds."""
+        cdef int64_t* integers = <int64_t*>PyBytes_AS_STRING(array._data)
+        cdef double* floats = <double*>integers
+        cdef Py_ssize_t row
+        cdef Level* level
+        for row in range(array._shape[0]):
+            level = &self._sides[side].levels[self._sides[side].count - 1 - row]
+            if array._integers:
+                integers[2 * row], integers[2 * row + 1] = _price(side, level), level.amount
+            else:
+                floats[2 * row] = _double(_price(side, level), self._decimals[PRICE])
+                floats[2 * row + 1] = _double(level.amount, self._decimals[AMOUNT])
+        return 0
+
+    cdef tuple _wanted(self, object amount):
+        """An amount and what to multiply the levels' by, both being integers then."""
+        cdef Decimal64 number
+        if self.numbers is int:
+            wanted, finer = index(amount), 1
+        else:
+            text = _text_of(amount)
+            _parse(text, &number)
+            wanted, finer = Decimal(text.decode()).as_integer_ratio()
+            wanted *= 10 ** self._decimals[AMOUNT]
+        if wanted <= 0:
+            raise ValueError(f"an amount is above 0, got {amount!r}")
+        return wanted, finer
+
+    cdef object _average(self, object paid, object wanted):
+        if self.numbers is int:
+            return paid / wanted
+        whole = wanted * 10 ** self._decimals[PRICE]
+        return Decimal(paid) / Decimal(whole) if self.numbers is Decimal else paid / whole
+
+
+cdef int _stage(BookFields* fields, uint8_t side, uint8_t action, bytes price, bytes amount, int* trouble) except -1:
+    """Put a caller's level into the scratch. Raises ValueError."""
+    cdef Edit* edit = _new_edit(fields, trouble)
+    if edit == NULL:
+        return 0
+    edit.side, edit.action = side, action
+    _parse(price, &edit.price)
+    return _parse(amount, &edit.amount)
