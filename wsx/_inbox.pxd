@@ -28,7 +28,7 @@ cdef class Inbox(MessageReceiver):
     cdef size_t _head
     cdef size_t _count
     cdef size_t _bytes
-    cdef int _call(self, Message message) except -1
+    cdef inline int _call(self, Message message) except -1
     cdef int _callback_failed(self, Message message) except -1
     cdef int _push(self, Message message) except -1
     cdef Message _pop(self)

@@ -63,6 +63,16 @@ cdef extern from *:
         type->tp_flags |= 1UL << 21; /* Py_TPFLAGS_HAVE_AM_SEND: private name, fixed by the stable ABI */
     }
 
+    /* callback(message). A bound method is taken apart here: its own call would put the two arguments together anew. */
+    static inline PyObject *wsx_call(PyObject *callback, PyObject *message)
+    {
+        if (PyMethod_Check(callback)) {
+            PyObject *arguments[] = {PyMethod_GET_SELF(callback), message};
+            return PyObject_Vectorcall(PyMethod_GET_FUNCTION(callback), arguments, 2, NULL);
+        }
+        return PyObject_CallOneArg(callback, message);
+    }
+
     /* For a place where the interpreter's error is set already. */
     static int wsx_raise_current(void)
     {
@@ -75,7 +85,7 @@ cdef extern from *:
         PYGEN_NEXT
     ctypedef PySendResult (*sendfunc)(PyObject* self, PyObject* value, PyObject** result) except PYGEN_ERROR
     void wsx_set_step(PyTypeObject* type, sendfunc step)
-    PyObject* PyObject_CallOneArg(object function, object argument) noexcept
+    PyObject* call "wsx_call"(object callback, object message) noexcept
     int raise_current "wsx_raise_current"() except -1
     void Py_DECREF_pointer "Py_DECREF"(PyObject* pointer)
 
@@ -153,9 +163,9 @@ cdef class Inbox(MessageReceiver):
             return self._call(message)
         return self._push(message)
 
-    cdef int _call(self, Message message) except -1:
+    cdef inline int _call(self, Message message) except -1:
         """Run the callback; what it raises is the owner's business, save what ends the process."""
-        cdef PyObject* result = PyObject_CallOneArg(self._callback, message)
+        cdef PyObject* result = call(self._callback, message)
         if result == NULL:
             return self._callback_failed(message)
         Py_DECREF_pointer(result)

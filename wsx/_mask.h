@@ -81,6 +81,26 @@ static inline size_t wsx_ascii_prefix(const uint8_t *data, size_t size)
     return i;
 }
 
+/* Is every byte ASCII? No early way out: what is asked about mostly is, and is short. */
+static inline int wsx_is_ascii(const uint8_t *data, size_t size)
+{
+#if defined(WSX_SSE2)
+    if (size >= 16) {
+        __m128i any = _mm_loadu_si128((const __m128i *)(data + size - 16)); /* the rest, with what overlaps it */
+        size_t i = 0;
+        for (; i + 64 <= size; i += 64) {
+            const __m128i *block = (const __m128i *)(data + i);
+            any = _mm_or_si128(any, _mm_or_si128(_mm_or_si128(_mm_loadu_si128(block), _mm_loadu_si128(block + 1)),
+                                                 _mm_or_si128(_mm_loadu_si128(block + 2), _mm_loadu_si128(block + 3))));
+        }
+        for (; i + 16 <= size; i += 16)
+            any = _mm_or_si128(any, _mm_loadu_si128((const __m128i *)(data + i)));
+        return !_mm_movemask_epi8(any);
+    }
+#endif
+    return wsx_ascii_prefix(data, size) == size;
+}
+
 /* Where a UTF-8 check stands between two pieces of one text: all zero at its start and at each whole character. */
 typedef struct {
     uint8_t needed; /* continuation bytes still to come */
@@ -113,6 +133,8 @@ static inline int wsx_utf8_step(wsx_utf8_state *state, uint8_t byte)
 static inline int wsx_utf8_feed(wsx_utf8_state *state, const uint8_t *data, size_t size)
 {
     size_t i = 0;
+    if (!state->needed && wsx_is_ascii(data, size))
+        return 1;
     while (i < size) {
         if (!state->needed && data[i] < 0x80) {
             i += wsx_ascii_prefix(data + i, size - i);

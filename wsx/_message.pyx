@@ -13,6 +13,38 @@ from wsx._frame cimport BINARY, TEXT
 
 from orjson import loads as _loads
 
+cdef extern from *:
+    """
+    #include <structmember.h>
+
+    /* `data` and `gap` are shown as slots: the interpreter reads those at their offset, without a call, where a
+     * property of Cython's costs more than all that wsx itself does for a message. */
+    #define WSX_OFFSET(object, field) ((char *)&(object)->field - (char *)(object))
+
+    static PyMemberDef wsx_slots[] = {
+        {"data", T_OBJECT_EX, 0, READONLY, NULL},
+        {"gap", T_OBJECT_EX, 0, READONLY, NULL},
+    };
+
+    static int wsx_add_slot(PyTypeObject *type, int number, Py_ssize_t offset)
+    {
+        PyObject *slot;
+        int status;
+        wsx_slots[number].offset = offset;
+        slot = PyDescr_NewMember(type, &wsx_slots[number]);
+        if (!slot)
+            return -1;
+        status = PyDict_SetItemString(type->tp_dict, wsx_slots[number].name, slot);
+        Py_DECREF(slot);
+        PyType_Modified(type);
+        return status;
+    }
+    #define wsx_add_slots(message) \
+        (wsx_add_slot(Py_TYPE(message), 0, WSX_OFFSET(message, data)) \
+         || wsx_add_slot(Py_TYPE(message), 1, WSX_OFFSET(message, gap)) ? -1 : 0)
+    """
+    int wsx_add_slots(Message message) except -1
+
 
 @cython.final
 @cython.freelist(512)
@@ -63,3 +95,6 @@ cdef Message new_message(uint8_t opcode, const uint8_t* data, size_t size):
     message.data = PyBytes_FromStringAndSize(<const char*>data, size)
     message.opcode = opcode
     return message
+
+
+wsx_add_slots(Message())
