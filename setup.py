@@ -30,7 +30,7 @@ DIRECTIVES = {
 
 def extensions() -> list[Extension]:
     """One extension for each .pyx below wsx/, named by its path."""
-    flags = [] if os.name == "nt" else ["-O0" if SANITIZE else "-O1" if DEBUG else "-O3", "-fvisibility=hidden"]
+    flags = [] if os.name == "nt" else ["-O0" if SANITIZE else "-O1" if DEBUG else "-O3", "-fvisibility=hidden", "-fno-plt"]
     sanitizers = [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"] if SANITIZE else []
     macros = [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")] if DEBUG else []  # as coverage traces
     return [

@@ -45,7 +45,7 @@ cdef class Assembler(FrameSink):
     cdef int _fragment(self, uint8_t opcode, bint fin, const uint8_t* payload, size_t size, bint last) except -1
     cdef inline int _order_fault(self, uint8_t opcode) noexcept
     cdef int _append(self, const uint8_t* payload, size_t size) except -1
-    cdef inline int _deliver(self, uint8_t opcode, const uint8_t* payload, size_t size, bint last) except -1
+    cdef inline int _deliver(self, Message message, bint last) except -1
     cdef int _control_frame(self, uint8_t opcode, const uint8_t* payload, size_t size) except -1
     cdef int _close_frame(self, const uint8_t* payload, size_t size) except -1
     cdef int _fail(self, int fault) except -1

@@ -151,12 +151,12 @@ cdef class Inbox(MessageReceiver):
         return self._bytes
 
     cdef int receive(self, Message message) except -1:
-        if self.ended:
+        if cython.unlikely(self.ended):
             return 0
-        if self.divert is not None:
+        if cython.unlikely(self.divert is not None):
             self.divert(message)
             return 0
-        if self.sight is not None:
+        if cython.unlikely(self.sight is not None):
             sight, self.sight = self.sight, None
             message.gap = sight(message)
         if self._started and self._callback is not None:

@@ -14,3 +14,4 @@ cdef class Message:
 
 
 cdef Message new_message(uint8_t opcode, const uint8_t* data, size_t size)
+cdef Message new_text(const uint8_t* data, size_t size)

@@ -6,12 +6,19 @@ Not here: how it came about (_assembler.pyx), where it waits (_inbox.pyx).
 
 cimport cython
 from cpython.buffer cimport PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF
+from libc.string cimport memset
 
 from wsx._frame cimport BINARY, TEXT
 
 from orjson import loads as _loads
+
+cdef extern from "_mask.h" nogil:
+    ctypedef struct wsx_utf8_state:
+        uint8_t needed
+    int wsx_utf8_feed(wsx_utf8_state* state, const uint8_t* data, size_t size)
+    int wsx_copy_ascii(uint8_t* dst, const uint8_t* src, size_t size)
 
 cdef extern from *:
     """
@@ -94,6 +101,19 @@ cdef Message new_message(uint8_t opcode, const uint8_t* data, size_t size):
     cdef Message message = Message.__new__(Message)
     message.data = PyBytes_FromStringAndSize(<const char*>data, size)
     message.opcode = opcode
+    return message
+
+
+cdef Message new_text(const uint8_t* data, size_t size):
+    """A text message that holds a copy of `size` bytes at `data`; None where they are no UTF-8."""
+    cdef Message message = Message.__new__(Message)
+    cdef wsx_utf8_state utf8
+    message.data = PyBytes_FromStringAndSize(NULL, size)
+    if not wsx_copy_ascii(<uint8_t*>PyBytes_AS_STRING(message.data), data, size):
+        memset(&utf8, 0, sizeof(utf8))
+        if not wsx_utf8_feed(&utf8, data, size) or utf8.needed:
+            return None
+    message.opcode = TEXT
     return message
 
 
