@@ -6,6 +6,7 @@ Not here: metadata and the tools' configuration (pyproject.toml).
 """
 
 import os
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -30,7 +31,10 @@ DIRECTIVES = {
 
 def extensions() -> list[Extension]:
     """One extension for each .pyx below wsx/, named by its path."""
-    flags = [] if os.name == "nt" else ["-O0" if SANITIZE else "-O1" if DEBUG else "-O3", "-fvisibility=hidden", "-fno-plt"]
+    level = "-O0" if SANITIZE else "-O1" if DEBUG else "-O3"
+    flags = [] if os.name == "nt" else [level, "-fvisibility=hidden"]
+    if sys.platform == "linux":
+        flags += ["-fno-plt"]  # calls into the interpreter, a dozen to a message, without a stub in between
     sanitizers = [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"] if SANITIZE else []
     macros = [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")] if DEBUG else []  # as coverage traces
     return [
