@@ -6,6 +6,7 @@ Not here: metadata and the tools' configuration (pyproject.toml).
 """
 
 import os
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -28,9 +29,17 @@ DIRECTIVES = {
 }
 
 
+def compiler_flags() -> list[str]:
+    """What the compiler is told on this platform."""
+    if os.name == "nt":
+        return []
+    flags = ["-O0" if SANITIZE else "-O1" if DEBUG else "-O3", "-fvisibility=hidden"]
+    # Calls into the interpreter, a dozen to a message, go without a stub in between.
+    return [*flags, "-fno-plt"] if sys.platform == "linux" else flags
+
+
 def extensions() -> list[Extension]:
     """One extension for each .pyx below wsx/, named by its path."""
-    flags = [] if os.name == "nt" else ["-O0" if SANITIZE else "-O1" if DEBUG else "-O3", "-fvisibility=hidden"]
     sanitizers = [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"] if SANITIZE else []
     macros = [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")] if DEBUG else []  # as coverage traces
     return [
@@ -39,7 +48,7 @@ def extensions() -> list[Extension]:
             [path.as_posix()],
             include_dirs=["wsx"],
             depends=[header.as_posix() for header in sorted(Path("wsx").glob("*.h"))],
-            extra_compile_args=flags + sanitizers,
+            extra_compile_args=compiler_flags() + sanitizers,
             extra_link_args=sanitizers,
             define_macros=macros,
         )

@@ -102,6 +102,17 @@ def test_the_reason_of_a_close_is_utf_8(entry):
     assert event == ("close", 1000, reason) if is_utf8(reason) else event[:2] == ("fail", 1007)
 
 
+@pytest.mark.parametrize("size", [*range(1, 34), *range(62, 68), *range(78, 84), *range(126, 132), 200])
+def test_one_byte_beyond_ascii_is_noticed_wherever_it_stands(size):
+    ascii_text = bytes(33 + i % 90 for i in range(size))
+    assert receive(frame(TEXT, ascii_text)) == [("text", ascii_text)]
+    for place in range(size):
+        broken = ascii_text[:place] + b"\xff" + ascii_text[place + 1 :]
+        assert [event[:2] for event in receive(frame(TEXT, broken))] == [("fail", 1007)]
+        longer = ascii_text[:place] + "é".encode() + ascii_text[place + 1 :]
+        assert receive(frame(TEXT, longer)) == [("text", longer)]
+
+
 @each_text
 def test_bytes_are_delivered_whatever_they_are(entry):
     data = unhex(entry["bytes"])

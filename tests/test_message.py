@@ -4,6 +4,7 @@ import gc
 import io
 import pickle
 import sys
+import types
 
 import orjson
 import pytest
@@ -116,6 +117,12 @@ def test_a_message_is_made_of_bytes(data):
 def test_a_message_cannot_be_changed(name):
     with pytest.raises(AttributeError):
         setattr(Message(b"x"), name, None)
+
+
+@pytest.mark.parametrize("name", ["data", "gap"])
+def test_what_every_callback_reads_is_a_slot_that_the_interpreter_reads_without_a_call(name):
+    assert isinstance(vars(Message)[name], types.MemberDescriptorType)
+    assert getattr(Message(b"x"), name) == {"data": b"x", "gap": None}[name]
 
 
 def test_messages_are_not_for_the_garbage_collector():

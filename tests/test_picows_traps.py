@@ -381,6 +381,25 @@ def test_p15_a_message_has_a_greatest_size_and_number_of_fragments(run, sent):
     assert run(main()) == (1000, 1009)
 
 
+def test_p15_one_read_is_bounded_however_much_is_there(run):
+    reads = [0]
+
+    def on_message(message):
+        reads[-1] += len(message)
+        if message.last_in_batch:
+            reads.append(0)
+
+    async def main():
+        async with RawServer() as server, wsx.connect(server.url, on_message=on_message):
+            peer = await server.peer()
+            peer.send(frame(BINARY, bytes(1000)) * 16_000)
+            await until(lambda: sum(reads) == 16_000_000)
+            peer.close()
+        return max(reads)
+
+    assert run(main()) <= 512 * 1024
+
+
 def test_p16_a_stuck_peer_is_noticed_by_pings_of_wsxs_own(run):
     async def main():
         async with RawServer() as server:

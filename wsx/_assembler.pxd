@@ -38,14 +38,14 @@ cdef class Assembler(FrameSink):
     cdef bint _at_batch_start
     cdef uint64_t _batch_ns
     cdef int _not_ready(self) except -1
-    cdef int _take(self, uint8_t opcode, bint fin, uint8_t rsv, const uint8_t* payload, size_t size,
+    cdef inline int _take(self, uint8_t opcode, bint fin, uint8_t rsv, const uint8_t* payload, size_t size,
                    bint last) except -1
-    cdef void _count(self, size_t size, bint last) noexcept
-    cdef int _data_frame(self, uint8_t opcode, bint fin, const uint8_t* payload, size_t size, bint last) except -1
+    cdef inline void _count(self, size_t size, bint last) noexcept
+    cdef inline int _data_frame(self, uint8_t opcode, bint fin, const uint8_t* payload, size_t size, bint last) except -1
     cdef int _fragment(self, uint8_t opcode, bint fin, const uint8_t* payload, size_t size, bint last) except -1
-    cdef int _order_fault(self, uint8_t opcode) noexcept
+    cdef inline int _order_fault(self, uint8_t opcode) noexcept
     cdef int _append(self, const uint8_t* payload, size_t size) except -1
-    cdef int _deliver(self, uint8_t opcode, const uint8_t* payload, size_t size, bint last) except -1
+    cdef inline int _deliver(self, Message message, bint last) except -1
     cdef int _control_frame(self, uint8_t opcode, const uint8_t* payload, size_t size) except -1
     cdef int _close_frame(self, const uint8_t* payload, size_t size) except -1
     cdef int _fail(self, int fault) except -1

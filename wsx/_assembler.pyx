@@ -18,7 +18,7 @@ from wsx._frame cimport (
     CONTINUATION_WITHOUT_START, MESSAGE_INSIDE_MESSAGE, MESSAGE_TOO_BIG, NO_FAULT, PING, PONG, TEXT, TEXT_NOT_UTF8,
     TOO_MANY_FRAGMENTS, check_frame,
 )
-from wsx._message cimport new_message
+from wsx._message cimport new_message, new_text
 
 from wsx._frame import FAULTS as _FAULTS
 cdef extern from "_mask.h" nogil:
@@ -135,8 +135,8 @@ cdef class Assembler(FrameSink):
             raise RuntimeError("an assembler was fed from inside one of its own callbacks; feed it after they return")
         return 1
 
-    cdef int _take(self, uint8_t opcode, bint fin, uint8_t rsv, const uint8_t* payload, size_t size,
-                   bint last) except -1:
+    cdef inline int _take(self, uint8_t opcode, bint fin, uint8_t rsv, const uint8_t* payload, size_t size,
+                          bint last) except -1:
         cdef int fault = check_frame(opcode, fin, rsv, size)
         self._count(size, last)
         if fault:
@@ -145,7 +145,7 @@ cdef class Assembler(FrameSink):
             return self._control_frame(opcode, payload, size)
         return self._data_frame(opcode, fin, payload, size, last)
 
-    cdef void _count(self, size_t size, bint last) noexcept:
+    cdef inline void _count(self, size_t size, bint last) noexcept:
         """Count a frame and its wire bytes; what one read brought shares one reading of the clock."""
         cdef Counters* counters = self._counters
         if self._at_batch_start:
@@ -155,9 +155,9 @@ cdef class Assembler(FrameSink):
         counters.frames_received += 1
         counters.bytes_received += size + (2 if size < 126 else 4 if size < 65536 else 10) + (4 if self._server else 0)
 
-    cdef int _data_frame(self, uint8_t opcode, bint fin, const uint8_t* payload, size_t size, bint last) except -1:
+    cdef inline int _data_frame(self, uint8_t opcode, bint fin, const uint8_t* payload, size_t size, bint last) except -1:
         """A frame of a message: delivered at once where it is a whole one."""
-        cdef wsx_utf8_state utf8
+        cdef Message message
         cdef int fault = self._order_fault(opcode)
         if fault:
             return self._fail(fault)
@@ -165,13 +165,12 @@ cdef class Assembler(FrameSink):
             return self._fail(MESSAGE_TOO_BIG)
         if opcode == CONTINUATION or not fin:
             return self._fragment(opcode, fin, payload, size, last)
-        if opcode == TEXT:
-            memset(&utf8, 0, sizeof(utf8))
-            if not wsx_utf8_feed(&utf8, payload, size) or utf8.needed:
-                return self._fail(TEXT_NOT_UTF8)
-        return self._deliver(opcode, payload, size, last)
+        message = new_text(payload, size) if opcode == TEXT else new_message(opcode, payload, size)
+        if message is None:
+            return self._fail(TEXT_NOT_UTF8)
+        return self._deliver(message, last)
 
-    cdef int _order_fault(self, uint8_t opcode) noexcept:
+    cdef inline int _order_fault(self, uint8_t opcode) noexcept:
         """The rule of fragmentation (RFC 6455 5.4): continuations inside a message, and only there."""
         if opcode == CONTINUATION and not self._opcode:
             return CONTINUATION_WITHOUT_START
@@ -193,7 +192,7 @@ cdef class Assembler(FrameSink):
         self._append(payload, size)
         if not fin:
             return 0
-        status = self._deliver(self._opcode, self._buffer, self._used, last)
+        status = self._deliver(new_message(self._opcode, self._buffer, self._used), last)
         self._forget_message()
         return status
 
@@ -211,9 +210,8 @@ cdef class Assembler(FrameSink):
         self._used += size
         return 0
 
-    cdef int _deliver(self, uint8_t opcode, const uint8_t* payload, size_t size, bint last) except -1:
+    cdef inline int _deliver(self, Message message, bint last) except -1:
         cdef Counters* counters = self._counters
-        cdef Message message = new_message(opcode, payload, size)
         message.received_ns = self._batch_ns
         message.epoch = self.epoch
         message.last_in_batch = last

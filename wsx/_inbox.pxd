@@ -40,6 +40,7 @@ cdef class Inbox(MessageReceiver):
     cdef bint is_flowing(self) noexcept
     cdef int see(self, Message message) except -1
     cdef int call(self, object callback, Message message) except -1
+    cdef inline int _call(self, object callback, Message message) except -1
     cdef bint _tapped(self, Message message) except -1
     cdef int _catch_up(self) except -1
     cdef int _callback_failed(self, Message message) except -1

@@ -64,6 +64,16 @@ cdef extern from *:
         type->tp_flags |= 1UL << 21; /* Py_TPFLAGS_HAVE_AM_SEND: private name, fixed by the stable ABI */
     }
 
+    /* callback(message). A bound method is taken apart here: its own call would put the two arguments together anew. */
+    static inline PyObject *wsx_call(PyObject *callback, PyObject *message)
+    {
+        if (PyMethod_Check(callback)) {
+            PyObject *arguments[] = {PyMethod_GET_SELF(callback), message};
+            return PyObject_Vectorcall(PyMethod_GET_FUNCTION(callback), arguments, 2, NULL);
+        }
+        return PyObject_CallOneArg(callback, message);
+    }
+
     /* For a place where the interpreter's error is set already. */
     static int wsx_raise_current(void)
     {
@@ -76,7 +86,7 @@ cdef extern from *:
         PYGEN_NEXT
     ctypedef PySendResult (*sendfunc)(PyObject* self, PyObject* value, PyObject** result) except PYGEN_ERROR
     void wsx_set_step(PyTypeObject* type, sendfunc step)
-    PyObject* PyObject_CallOneArg(object function, object argument) noexcept
+    PyObject* call_with "wsx_call"(object callback, object message) noexcept
     int raise_current "wsx_raise_current"() except -1
     void Py_DECREF_pointer "Py_DECREF"(PyObject* pointer)
 
@@ -156,16 +166,17 @@ cdef class Inbox(MessageReceiver):
         return self._bytes
 
     cdef int receive(self, Message message) except -1:
-        if self.ended:
+        if cython.unlikely(self.ended):
             return 0
-        if self.tap is not None and self._tapped(message):
+        if cython.unlikely(self.tap is not None) and self._tapped(message):
             return 0
-        if self.divert is not None:
+        if cython.unlikely(self.divert is not None):
             self.divert(message)
             return 0
-        self.see(message)
+        if cython.unlikely(self.sight is not None):
+            self.see(message)
         if self._started and self._callback is not None:
-            return self.call(self._callback, message)
+            return self._call(self._callback, message)
         return self._push(message)
 
     cdef bint is_flowing(self) noexcept:
@@ -195,22 +206,26 @@ cdef class Inbox(MessageReceiver):
             message = self._pop()        # None where an inbox that drops had nothing worth reading
             if message is not None and not (self.tap is not None and self._tapped(message)):
                 if self._callback is not None:
-                    self.call(self._callback, message)
+                    self._call(self._callback, message)
                 else:
                     self._push(message)
             waiting = self._count if self._callback is not None else min(waiting - 1, self._count)
         return 0
 
     cdef int call(self, object callback, Message message) except -1:
+        """Run a callback, for a tap."""
+        return self._call(callback, message)
+
+    cdef inline int _call(self, object callback, Message message) except -1:
         """Run a callback; what it raises is the owner's business, save what ends the process."""
-        cdef PyObject* result = PyObject_CallOneArg(callback, message)
+        cdef PyObject* result = call_with(callback, message)
         if result == NULL:
             return self._callback_failed(message)
         Py_DECREF_pointer(result)
         return 0
 
     cdef int _callback_failed(self, Message message) except -1:
-        # Apart from `call`, which pays nothing for it.
+        # Apart from `_call`, which pays nothing for it.
         try:
             raise_current()
         except (KeyboardInterrupt, SystemExit):

@@ -81,6 +81,37 @@ static inline size_t wsx_ascii_prefix(const uint8_t *data, size_t size)
     return i;
 }
 
+/* memcpy() that says whether every byte is ASCII. No early way out: nearly every text is, and is short. */
+static inline int wsx_copy_ascii(uint8_t *dst, const uint8_t *src, size_t size)
+{
+#if defined(WSX_SSE2)
+    if (size >= 16) {
+        __m128i any = _mm_loadu_si128((const __m128i *)(src + size - 16)); /* what is left, and some of it again */
+        size_t i = 0;
+        _mm_storeu_si128((__m128i *)(dst + size - 16), any);
+        for (; i + 64 <= size; i += 64) {
+            __m128i a = _mm_loadu_si128((const __m128i *)(src + i));
+            __m128i b = _mm_loadu_si128((const __m128i *)(src + i + 16));
+            __m128i c = _mm_loadu_si128((const __m128i *)(src + i + 32));
+            __m128i d = _mm_loadu_si128((const __m128i *)(src + i + 48));
+            _mm_storeu_si128((__m128i *)(dst + i), a);
+            _mm_storeu_si128((__m128i *)(dst + i + 16), b);
+            _mm_storeu_si128((__m128i *)(dst + i + 32), c);
+            _mm_storeu_si128((__m128i *)(dst + i + 48), d);
+            any = _mm_or_si128(_mm_or_si128(any, _mm_or_si128(a, b)), _mm_or_si128(c, d));
+        }
+        for (; i + 16 <= size; i += 16) {
+            __m128i block = _mm_loadu_si128((const __m128i *)(src + i));
+            _mm_storeu_si128((__m128i *)(dst + i), block);
+            any = _mm_or_si128(any, block);
+        }
+        return !_mm_movemask_epi8(any);
+    }
+#endif
+    memcpy(dst, src, size);
+    return wsx_ascii_prefix(src, size) == size;
+}
+
 /* Where a UTF-8 check stands between two pieces of one text: all zero at its start and at each whole character. */
 typedef struct {
     uint8_t needed; /* continuation bytes still to come */

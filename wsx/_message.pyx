@@ -10,12 +10,51 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.ref cimport Py_DECREF
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
+from libc.string cimport memset
 
 from wsx._envelope cimport FOUND, Fields, Span, scan_envelope
 from wsx._frame cimport BINARY, TEXT
 from wsx._json cimport parse, parse_bytes
 
 from wsx._json import convert_into, decode_into
+
+cdef extern from "_mask.h" nogil:
+    ctypedef struct wsx_utf8_state:
+        uint8_t needed
+    int wsx_utf8_feed(wsx_utf8_state* state, const uint8_t* data, size_t size)
+    int wsx_copy_ascii(uint8_t* dst, const uint8_t* src, size_t size)
+
+cdef extern from *:
+    """
+    #include <structmember.h>
+
+    /* `data` and `gap` are shown as slots: the interpreter reads those at their offset, without a call, where a
+     * property of Cython's costs more than all that wsx itself does for a message. */
+    #define WSX_OFFSET(object, field) ((char *)&(object)->field - (char *)(object))
+
+    static PyMemberDef wsx_slots[] = {
+        {"data", T_OBJECT_EX, 0, READONLY, NULL},
+        {"gap", T_OBJECT_EX, 0, READONLY, NULL},
+    };
+
+    static int wsx_add_slot(PyTypeObject *type, int number, Py_ssize_t offset)
+    {
+        PyObject *slot;
+        int status;
+        wsx_slots[number].offset = offset;
+        slot = PyDescr_NewMember(type, &wsx_slots[number]);
+        if (!slot)
+            return -1;
+        status = PyDict_SetItemString(type->tp_dict, wsx_slots[number].name, slot);
+        Py_DECREF(slot);
+        PyType_Modified(type);
+        return status;
+    }
+    #define wsx_add_slots(message) \
+        (wsx_add_slot(Py_TYPE(message), 0, WSX_OFFSET(message, data)) \
+         || wsx_add_slot(Py_TYPE(message), 1, WSX_OFFSET(message, gap)) ? -1 : 0)
+    """
+    int wsx_add_slots(Message message) except -1
 
 
 @cython.final
@@ -103,3 +142,19 @@ cdef Message new_message(uint8_t opcode, const uint8_t* data, size_t size):
     message.data = PyBytes_FromStringAndSize(<const char*>data, size)
     message.opcode = opcode
     return message
+
+
+cdef Message new_text(const uint8_t* data, size_t size):
+    """A text message that holds a copy of `size` bytes at `data`; None where they are no UTF-8."""
+    cdef Message message = Message.__new__(Message)
+    cdef wsx_utf8_state utf8
+    message.data = PyBytes_FromStringAndSize(NULL, size)
+    if not wsx_copy_ascii(<uint8_t*>PyBytes_AS_STRING(message.data), data, size):
+        memset(&utf8, 0, sizeof(utf8))
+        if not wsx_utf8_feed(&utf8, data, size) or utf8.needed:
+            return None
+    message.opcode = TEXT
+    return message
+
+
+wsx_add_slots(Message())

@@ -29,7 +29,8 @@ from wsx.transport.socket_options import apply_options
 from wsx.transport.tls import default_context, describe_failure
 
 _HAPPY_EYEBALLS_DELAY = 0.25  # seconds before the next address is tried beside the last (RFC 8305 5)
-_READ_BUFFER_BYTES = 32 * 1024  # picows doubles it under load
+_READ_BUFFER_BYTES = 32 * 1024  # at first; picows doubles it under load
+_READ_BYTES = 448 * 1024  # in one read: 7/8 of 512 KiB, where the buffer then ends, unless one frame needs more
 _FRONT_BUFFER_BYTES = 4096
 
 
@@ -319,6 +320,21 @@ class _Quiet:
     abort = close
 
 
+_picows_buffer = WSProtocol.get_buffer
+
+
+class _Protocol(WSProtocol):  # type: ignore[misc]
+    """picows' protocol, kept from reading as much as there is.
+
+    Its buffer doubles whenever a read leaves it more than 90 % full, and stays: in a flood it came to 8 MiB, and each
+    read brought more than the processor's caches hold, and ten thousand messages at once to who reads them in a loop.
+    """
+
+    def get_buffer(self, size_hint: int) -> memoryview:
+        buffer: memoryview = _picows_buffer(self, size_hint)
+        return buffer if len(buffer) <= _READ_BYTES else buffer[:_READ_BYTES]
+
+
 class _ParserLog:
     """picows' logger. Its texts can hold credentials and go nowhere; what it reports goes to whom it concerns."""
 
@@ -348,7 +364,7 @@ class _ParserLog:
 
 def _hand_over(opening: Opening, underlying: Any) -> Any:
     """Put picows on top of an upgraded connection: it asks, in vain, and gets the canonical answer."""
-    protocol = WSProtocol(
+    protocol = _Protocol(
         opening.endpoint.host_header, "/", True, lambda: Listener(opening.sink, opening.owner),
         _ParserLog(opening.sink, opening.owner), False, None, False, None, None, 1, False,
         opening.config.max_message_size, None, _READ_BUFFER_BYTES,
