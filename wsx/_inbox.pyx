@@ -168,8 +168,9 @@ cdef class Inbox(MessageReceiver):
     cdef int receive(self, Message message) except -1:
         if cython.unlikely(self.ended):
             return 0
-        if cython.unlikely(self.tap is not None) and self._tapped(message):
-            return 0
+        if cython.unlikely(self.tap is not None):
+            if self._tapped(message):
+                return 0
         if cython.unlikely(self.divert is not None):
             self.divert(message)
             return 0
