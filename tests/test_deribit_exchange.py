@@ -10,7 +10,6 @@ from exchange_client import connected, played, trading
 import wsx
 from wsx.errors import HandshakeRejected
 from wsx.testing import DeribitExchange, Instrument, digest_of
-from wsx.testing.deribit.settings import Settings
 
 ENVELOPE = ["jsonrpc", "id", "result", "usIn", "usOut", "usDiff", "testnet"]
 UNTRADED = {"tick": 0.0005, "lot": 0.1, "share": 0}
@@ -304,10 +303,18 @@ async def test_a_client_that_does_not_read_is_sent_away_as_too_slow():
         assert all(len(message) > 100_000 for message in client.received)
 
 
-@pytest.mark.parametrize("wrong", [{"time_scale": 0}, {"expires_in": -1}, {"jitter": -0.1}, {"max_connections": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"time_scale": 0}, {"expires_in": -1}, {"jitter": -0.1}, {"max_connections": 0}, {"idle_timeout": 0}, {"rate": 0}],
+)
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Settings(**wrong)
+        DeribitExchange(**wrong)
+
+
+def test_a_setting_that_does_not_exist_is_refused():
+    with pytest.raises(TypeError, match="colour"):
+        DeribitExchange(colour="red")
 
 
 @played
