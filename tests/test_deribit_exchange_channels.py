@@ -318,6 +318,17 @@ async def test_a_book_may_be_empty_and_everything_else_says_so():
         assert client.notices == []
 
 
+@played
+async def test_a_deep_book_comes_in_one_large_frame_and_stays_deep():
+    deep = Instrument(name="BTC-PERPETUAL", kind="perpetual", price=76_914.0, tick=0.5, lot=10, share=1, depth=1000)
+    async with trading(login=True, instruments=[deep]) as (exchange, client):
+        await client.subscribe(f"book.{PERP}.raw")
+        exchange.step(100)
+        book = await followed(client, f"book.{PERP}.raw")
+        assert max(len(message) for message in client.received) > 40_000
+        assert (book.bids, book.asks) == real_book(exchange, PERP) and len(book.bids) >= 1000
+
+
 # ---- the other channels -------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """The made-up market: whatever a client may rely on with the exchange holds here too."""
 
 import itertools
+import random
 import re
 from functools import partial
 
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 import wsx
 from wsx.testing import Market, ReplayServer
+from wsx.testing.market_book import MarketBook
+from wsx.testing.market_maker import MarketMaker
 from wsx.testing.number_text import number_text, wire_text
 
 connect = partial(wsx.connect, reconnect=False)  # an end is an end here
@@ -156,6 +159,27 @@ def test_prices_stay_close_to_where_they_began_and_move(notifications):
         bids = [quote["best_bid_price"] for quote in quotes]
         assert len(set(bids)) > 1, name
         assert max(bids) / min(bids) < (1.2 if name.endswith("-C") else 1.01), name
+
+
+def test_a_cheap_book_keeps_its_depth_above_zero():
+    numbers, book = random.Random(1), MarketBook()
+    maker = MarketMaker(numbers, book, 42, 20)
+    for _ in range(3000):
+        maker.trade() if numbers.random() < 0.2 else maker.shake()
+        assert min(book.bids) > 0 and book.best_bid < book.best_ask
+        assert 20 <= len(book.bids) <= 25 and 20 <= len(book.asks) <= 25
+
+
+def test_the_worst_levels_go_where_there_are_too_many():
+    book = MarketBook()
+    maker = MarketMaker(random.Random(1), book, 5000, 20)
+    for ticks in range(4000, 4020):
+        book.set_level("bids", ticks, 1)
+        book.set_level("asks", 10_000 - ticks, 1)
+    for _ in range(20):
+        maker.shake()
+    assert len(book.bids) <= 25 and len(book.asks) <= 25
+    assert min(book.bids) > 4005 and max(book.asks) < 10_000 - 4005
 
 
 def test_what_belongs_to_a_kind_of_instrument_is_there(notifications):

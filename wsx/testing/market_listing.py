@@ -127,14 +127,8 @@ class Listing:
         if self.instrument.kind == "option":
             head["iv"] = round(self._numbers.uniform(44.9, 45.1), 2)
         head |= {"price": self._note_price(ticks, lots), "amount": self.amount(lots), "direction": direction}
-        tail: dict[str, Any] = {"trade_seq": self._trade_seq}
-        tail |= {"mark_price": self.mark_price, "tick_direction": tick_direction}
-        tail |= {
-            "starbase_match_id": _FIRST_MATCH_ID + trade_id,
-            "trade_id": str(trade_id),
-            "contracts": self._contracts(lots),
-        }
-        tail["starbase_timestamp"] = now_ms * 1_000_000 + trade_id % 1_000_000
+        tail: dict[str, Any] = {"trade_seq": self._trade_seq, "mark_price": self.mark_price}
+        tail |= {"tick_direction": tick_direction} | self._identity(now_ms, trade_id, lots)
         return [head | {"index_price": self.index_price} | self._named(tail)]
 
     def quote(self, now_ms: int) -> dict[str, Any]:
@@ -164,8 +158,10 @@ class Listing:
     def _named(self, fields: dict[str, Any]) -> dict[str, Any]:
         return {"instrument_name": self.instrument.name} | fields
 
-    def _contracts(self, lots: int) -> float:
-        return round(self.amount(lots) / self.instrument.contract, self._lot_digits)
+    def _identity(self, now_ms: int, trade_id: int, lots: int) -> dict[str, Any]:
+        contracts = round(self.amount(lots) / self.instrument.contract, self._lot_digits)
+        numbers = {"starbase_match_id": _FIRST_MATCH_ID + trade_id, "trade_id": str(trade_id), "contracts": contracts}
+        return numbers | {"starbase_timestamp": now_ms * 1_000_000 + trade_id % 1_000_000}
 
     def _edits(self, side: Side) -> list[list[Any]]:
         return self.edits(self.book.take_edits(side))

@@ -38,6 +38,12 @@ _MOST_BEHIND = 0.1  # seconds of the market that a loop which was held up makes 
 _INTERVALS = {"100ms": 0.1, "agg2": 1.0}
 
 
+def _checked_rate(rate: float | None) -> float | None:
+    if rate is not None and rate <= 0:
+        raise ValueError(f"rate must be above 0, or None for a market that is moved by hand, not {rate!r}")
+    return rate
+
+
 def _system_us() -> int:
     return time.time_ns() // 1000
 
@@ -48,7 +54,7 @@ class DeribitExchange(LocalServer):
     seed: of the market and the tokens. rate: things that happen in the market in a second, each of which a client that
     has subscribed to everything hears one to five times; None: nothing happens but by `step` and `end_interval`.
     accounts: who may log in. clock: unix time in microseconds. Everything else: a field of `Settings`.
-    host, port, tls, close_timeout: as for `LocalServer`.
+    host, port, tls, close_timeout: as for `LocalServer`. Raises ValueError for a number that makes no sense.
 
     skew: seconds by which the exchange's clock is wrong. script: what goes wrong, see script.py.
     sessions: all sockets so far, the oldest first, open or not.
@@ -74,7 +80,7 @@ class DeribitExchange(LocalServer):
         self.in_maintenance = False
         self.script = Script()
         self.sessions: list[Session] = []
-        self._clock, self._rate = clock, rate
+        self._clock, self._rate = clock, _checked_rate(rate)
         self.floor = Floor(seed, instruments, self.now_ms())
         self.hub = Hub(self.floor)
         self.credits = Credits()  # of those who have not logged in

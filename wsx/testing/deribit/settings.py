@@ -30,5 +30,7 @@ class Settings:
         for name in ("time_scale", "expires_in", "max_connections", "slow_limit"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)!r}")
+        if self.idle_timeout is not None and self.idle_timeout <= 0:
+            raise ValueError(f"idle_timeout must be above 0, or None for never, not {self.idle_timeout!r}")
         if self.jitter < 0:
             raise ValueError(f"jitter must be seconds from 0, not {self.jitter!r}")
