@@ -398,7 +398,7 @@ cdef object _scaled(object mantissa, int32_t decimals, type numbers):
     """mantissa * 10**-decimals as one of `numbers`; any Python integer."""
     if numbers is int:
         return mantissa
-    return Decimal(f"{mantissa}E-{decimals}") if numbers is Decimal else mantissa / 10**decimals
+    return Decimal(f"{mantissa}E-{decimals}") if numbers is Decimal else mantissa / <object>POWERS[decimals]
 
 
 cdef str _plain(const Decimal64* number):
@@ -935,7 +935,7 @@ cdef class OrderBook:
             text = _text_of(amount)
             _parse(text, &number)
             wanted, finer = Decimal(text.decode()).as_integer_ratio()
-            wanted *= 10 ** self._decimals[AMOUNT]
+            wanted *= <object>POWERS[self._decimals[AMOUNT]]
         if wanted <= 0:
             raise ValueError(f"an amount is above 0, got {amount!r}")
         return wanted, finer
@@ -943,7 +943,7 @@ cdef class OrderBook:
     cdef object _average(self, object paid, object wanted):
         if self.numbers is int:
             return paid / wanted
-        whole = wanted * 10 ** self._decimals[PRICE]
+        whole = wanted * <object>POWERS[self._decimals[PRICE]]
         return Decimal(paid) / Decimal(whole) if self.numbers is Decimal else paid / whole
 
 
