@@ -26,6 +26,7 @@ LAYERS = {
         "wsx._json",
         "wsx._levels",
         "wsx._envelope",
+        "wsx._book_message",
         "wsx._book",
     ],
     "base": [

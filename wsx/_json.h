@@ -46,7 +46,7 @@ static inline const char *wsx_json_space(const char *p, const char *end)
 /* ---- strings ---- */
 
 /* The value of four hexadecimal digits, or -1. */
-static int wsx_json_hex(const char *p, const char *end)
+static inline int wsx_json_hex(const char *p, const char *end)
 {
     int value = 0;
     if (end - p < 4)
@@ -65,7 +65,7 @@ static int wsx_json_hex(const char *p, const char *end)
 }
 
 /* The character that the escape behind a backslash at p stands for, or -1; *behind: the first byte after it. */
-static int wsx_json_escape(const char *p, const char *end, const char **behind)
+static inline int wsx_json_escape(const char *p, const char *end, const char **behind)
 {
     static const char letters[] = "\"\\/bfnrt";
     static const char meanings[] = "\"\\/\b\f\n\r\t";
@@ -82,7 +82,7 @@ static int wsx_json_escape(const char *p, const char *end, const char **behind)
 }
 
 /* p is behind the opening quote of a string with a backslash in it. */
-static const char *wsx_json_escaped_string(const char *p, const char *end, wsx_json_text *out)
+static inline const char *wsx_json_escaped_string(const char *p, const char *end, wsx_json_text *out)
 {
     size_t size = 0;
     out->at = out->own;
@@ -156,7 +156,7 @@ static inline int wsx_json_is(const wsx_json_text *text, const char *word, size_
 
 /* A mantissa of more than 18 digits: trailing zeros are counted and not carried. [p, end) holds digits and at most one point.
  * 0 where it does not fit in 63 bits. */
-static int wsx_json_long_mantissa(const char *p, const char *end, uint64_t *mantissa, int64_t *exponent)
+static inline int wsx_json_long_mantissa(const char *p, const char *end, uint64_t *mantissa, int64_t *exponent)
 {
     const uint64_t limit = INT64_MAX;
     int64_t pending = 0;                /* digits that were read and not yet given a place in the mantissa */
@@ -184,7 +184,7 @@ static int wsx_json_long_mantissa(const char *p, const char *end, uint64_t *mant
 }
 
 /* p is behind the e. The exponent is added to *exponent; beyond every number it stays there. */
-static const char *wsx_json_exponent(const char *p, const char *end, int64_t *exponent)
+static inline const char *wsx_json_exponent(const char *p, const char *end, int64_t *exponent)
 {
     int64_t value = 0;
     int negative = p < end && *p == '-';
@@ -260,7 +260,7 @@ static inline const char *wsx_json_skip_scalar(const char *p, const char *end)
 }
 
 /* A value at p, whatever it is and holds. */
-static const char *wsx_json_skip(const char *p, const char *end)
+static inline const char *wsx_json_skip(const char *p, const char *end)
 {
     wsx_json_text key;
     uint64_t objects = 0;               /* a bit for each open container, the innermost lowest: 1 for an object */
