@@ -1,8 +1,12 @@
 """The order book: its rules one by one, then everything at once against the model (book_model.py)."""
 
 import json
+import os
 import random
+import subprocess
+import sys
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from book_model import BookModel, follow
@@ -523,6 +527,19 @@ class TestViews:
         assert self.book.vwap("bids", Decimal("0.001")) == 100.0
         assert self.book.vwap("bids", "7.0001") is None and self.book.vwap("asks", 3) == 101.0
 
+    @given(
+        st.lists(st.tuples(st.integers(1, 2**62), st.integers(1, 2**62)), min_size=1, unique_by=lambda level: level[0])
+    )
+    @example([(3, 2**53 + 1), (2, 2**53 + 1), (1, 2**61 + 1)])
+    def test_sums_and_averages_are_rounded_once(self, mantissas):
+        levels = [(Decimal(price).scaleb(-3), Decimal(amount).scaleb(-5)) for price, amount in sorted(mantissas)[::-1]]
+        book = wsx.OrderBook("x")
+        book.load(levels, [("9223372036854775.807", "0.00001")])
+        total = sum(Fraction(amount) for _, amount in levels)
+        paid = sum(Fraction(price) * Fraction(amount) for price, amount in levels)
+        assert book.cumulative("bids")[-1] == (float(levels[-1][0]), float(total))
+        assert book.vwap("bids", Decimal(int(total * 10**5)).scaleb(-5)) == float(paid / total)
+
     def test_vwap_is_shown_as_the_books_numbers(self):
         message = snapshot(bids=[(0.3, 1), (0.1, 0.5)], asks=[])
         exact = book_of(message, numbers=Decimal).vwap("bids", Decimal("1.25"))
@@ -698,6 +715,23 @@ class TestChecksum:
             wsx.OrderBook("x", checksum=5)
 
 
+SHORT_OF_MEMORY = """
+import resource
+from wsx import OrderBook
+
+book = OrderBook("x")
+book.load([(1, 1)], [])
+message = b'{"change_id":9,"asks":[],"bids":[%s]}' % b",".join([b"[1,1]"] * 100_000)
+with open("/proc/self/statm") as sizes:
+    used = int(sizes.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 20), resource.RLIM_INFINITY))
+try:
+    book.apply(message)
+except MemoryError as error:
+    print(f"{book.state}, {book.stale_cause}: {error}")
+"""
+
+
 class TestBounds:
     def test_a_side_holds_so_many_levels_and_no_more(self):
         full = [(price, 1) for price in range(65_536)]
@@ -711,6 +745,13 @@ class TestBounds:
     def test_a_message_holds_so_many_levels_and_no_more(self):
         message = b'{"change_id":1,"asks":[],"bids":[%s]}' % b",".join([b"[1,1]"] * 131_073)
         assert is_stale(book_of(message), "too many levels")
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process as Linux does")
+    def test_without_memory_for_a_message_the_book_is_stale(self):
+        environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed goes back to the system
+        command = [sys.executable, "-c", SHORT_OF_MEMORY]
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+        assert result.stdout == "stale, no memory: no memory for the levels of a message; x is stale\n", result.stderr
 
     def test_a_whole_book_may_come_in_any_order(self):
         prices = [price / 2 for price in range(-3000, 3000)]

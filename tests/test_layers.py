@@ -30,6 +30,7 @@ LAYERS = {
         "wsx._envelope",
         "wsx._json",
         "wsx._router",
+        "wsx._book_message",
         "wsx._book",
     ],
     "base": [

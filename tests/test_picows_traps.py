@@ -30,6 +30,7 @@ from raw_server import (
 )
 
 import wsx
+from wsx.transport.tls import default_context
 from wsx._telemetry import Telemetry
 from wsx.testing.certificates import Authority
 from wsx.transport._pipe import PipeWriter
@@ -444,6 +445,8 @@ def test_p16_closing_is_bounded_where_the_peer_takes_no_part(run):
 
 @pytest.mark.parametrize("tls", [False, True], ids=["upgrade", "tls"])
 def test_p16_one_deadline_covers_every_stage_of_opening(run, tls):
+    default_context()  # reading the system's roots for the first time may take longer than the deadline
+
     async def main():
         async with RawServer(lambda request: None) as server:
             url = server.url.replace("ws:", "wss:") if tls else server.url

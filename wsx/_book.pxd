@@ -1,27 +1,11 @@
 # An order book in C arrays, kept up from the bytes of the exchange's messages.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
-from wsx._json_reader cimport Decimal64, JsonText
+from wsx._book_message cimport BookFields, Edit
+from wsx._json_reader cimport Decimal64
 from wsx._levels cimport BookSide, Level
-
-
-cdef struct Edit:                        # one level as a message gives it, in no scale yet
-    Decimal64 price
-    Decimal64 amount                     # nothing for a delete
-    uint8_t side                         # BIDS or ASKS
-    uint8_t action
-
-
-cdef struct BookFields:                  # what one message says about a book; its edits are in the module's scratch
-    uint32_t seen                        # a bit for each known key
-    bint faulty                          # a known key came twice, or its value is of another type
-    uint8_t kind                         # snapshot or change
-    int64_t ids[3]                       # change_id, prev_change_id, timestamp (ms); -1: none
-    size_t first_edit
-    size_t end_edit
-    JsonText instrument                  # size 0: none
 
 
 cdef class Levels:

@@ -11,25 +11,45 @@ there is taken as its amount, which is the total either way. Prices may be negat
 
 Numbers are int64 mantissas in two scales, one for prices and one for amounts, which become finer when a finer number
 comes and begin anew when the book has become stale.
-Not here: subscribing again after a gap, and saying it (the adapter does); one side's array (_levels.h), JSON (_json_reader.h).
+Not here: subscribing again after a gap, and saying it (the adapter does); reading messages
+(_book_message.pyx), one side's array (_levels.h).
 """
 
 cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
-from libc.stdlib cimport free, realloc
+from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdlib cimport free
 
-from wsx._json_reader cimport (
-    Decimal64,
-    JsonText,
-    json_is,
-    json_key,
-    json_number,
-    json_skip,
-    json_space,
-    json_string,
+from wsx._book_message cimport (
+    ASKS,
+    BARE,
+    BIDS,
+    CHANGE,
+    CHANGE_ID,
+    CHANGED,
+    DELETE,
+    FINE,
+    NEW,
+    NO_MEMORY,
+    NOT_JSON,
+    PREV_CHANGE_ID,
+    READ_FAULTS,
+    SET,
+    SNAPSHOT,
+    TIMESTAMP,
+    TOO_MANY,
+    BookFields,
+    Edit,
+    Reading,
+    begin_edits,
+    edits,
+    fitted,
+    new_edit,
+    read_message,
+    well_formed,
 )
+from wsx._json_reader cimport Decimal64, json_is, json_number
 from wsx._levels cimport (
     MAX_DECIMALS,
     MAX_LEVELS,
@@ -43,7 +63,6 @@ from wsx._levels cimport (
     side_rescale_keys,
     side_reserve,
     side_sort,
-    times_power,
 )
 from wsx._message cimport Message
 
@@ -51,36 +70,15 @@ from decimal import Decimal
 from operator import index
 from types import GenericAlias
 
-cdef enum:
-    BIDS, ASKS
-
 cdef enum:                               # what a number is
     PRICE, AMOUNT
-
-cdef enum:                               # places in BookFields.ids
-    CHANGE_ID, PREV_CHANGE_ID, TIMESTAMP
-
-cdef enum:                               # known keys: bits of BookFields.seen; the sides' are the sides
-    TYPE = 2
-    INSTRUMENT
-    ID                                   # and the two behind it, as in `ids`
-    UNKNOWN_KEY = ID + 3
-
-cdef enum:                               # kinds of message
-    UNSAID, SNAPSHOT, CHANGE, OTHER_KIND
-
-cdef enum:                               # actions; BARE: [price, amount] as in whole books; SET: 0 removes, from a caller
-    NEW, CHANGED, DELETE, BARE, SET
-
-cdef enum:                               # where in a message an object is
-    TOP, PARAMS, DATA
 
 cdef enum:
     EMPTY, VALID, STALE
 
-cdef enum:                               # why a book becomes stale
-    FINE, NOT_JSON, BAD_FORM, NO_SNAPSHOT, NOT_NEXT, OLDER, UNKNOWN_LEVEL, TWICE, BAD_AMOUNT, CROSSED, TOO_FINE, TOO_MANY
-    NO_MEMORY
+cdef enum:                               # why a book becomes stale, beside what reading ends with
+    BAD_FORM = READ_FAULTS
+    NO_SNAPSHOT, NOT_NEXT, OLDER, UNKNOWN_LEVEL, TWICE, BAD_AMOUNT, CROSSED, TOO_FINE
 
 _STATES = ("empty", "valid", "stale")
 _SIDES = ("bids", "asks")
@@ -102,289 +100,8 @@ _ACTIONS = ("new", "change", "delete", "level", "set")
 cdef const char* _INT64 = "q"            # formats of a buffer
 cdef const char* _FLOAT64 = "d"
 
-# The levels of the message that is being read. One for all books: a message is read and applied before any Python runs.
-cdef Edit* _edits = NULL
-cdef size_t _edits_room = 0
-cdef size_t _edit_count = 0
-
-
-cdef struct Reading:                     # one message as it is read
-    BookFields top                       # of the outermost object
-    BookFields data                      # of params.data
-    bint has_data
-    uint32_t seen                        # bits for PARAMS and DATA
-    bint repeated
-    int trouble                          # why reading stopped, where it was not the JSON
-
-
-# ---- reading: each function takes where it is and the end, and gives where it is then; NULL where it cannot be ----
-
-
-cdef inline const char* _after(const char* at, const char* end, char character) noexcept nogil:
-    """Behind `character` and the space around it."""
-    if at == NULL:
-        return NULL
-    at = json_space(at, end)
-    return json_space(at + 1, end) if at < end and at[0] == character else NULL
-
-
-cdef Edit* _new_edit(BookFields* fields, int* trouble) noexcept nogil:
-    global _edits, _edits_room, _edit_count
-    cdef size_t room = 2 * _edits_room if _edits_room else 64
-    cdef Edit* edits
-    if _edit_count == _edits_room:
-        if _edit_count >= 2 * MAX_LEVELS:
-            trouble[0] = TOO_MANY
-            return NULL
-        edits = <Edit*>realloc(_edits, room * sizeof(Edit))
-        if edits == NULL:
-            trouble[0] = NO_MEMORY
-            return NULL
-        _edits, _edits_room = edits, room
-    _edit_count += 1
-    fields.end_edit = _edit_count
-    return &_edits[_edit_count - 1]
-
-
-cdef inline const char* _read_action(const char* at, const char* end, Edit* edit) noexcept nogil:
-    """The action and the comma behind it."""
-    cdef JsonText word
-    at = json_string(at, end, &word)
-    if at == NULL:
-        return NULL
-    if json_is(&word, "new", 3):
-        edit.action = NEW
-    elif json_is(&word, "change", 6):
-        edit.action = CHANGED
-    elif json_is(&word, "delete", 6):
-        edit.action = DELETE
-    else:
-        return NULL
-    return _after(at, end, c",")
-
-
-cdef const char* _read_end_of_delete(const char* at, const char* end, Edit* edit) noexcept nogil:
-    """What stands where the amount would be does not count, and may be left out."""
-    cdef const char* behind = _after(at, end, c",")
-    edit.amount.mantissa = edit.amount.exponent = 0
-    if behind != NULL:
-        at = json_skip(behind, end)
-    return _after(at, end, c"]")
-
-
-cdef inline const char* _read_edit(const char* at, const char* end, Edit* edit) noexcept nogil:
-    """[action, price, amount] or [price, amount]; NULL for anything else, JSON or not."""
-    at = _after(at, end, c"[")
-    if at == NULL:
-        return NULL
-    edit.action = BARE
-    if at < end and at[0] == c'"':
-        at = _read_action(at, end, edit)
-        if at == NULL:
-            return NULL
-    at = json_number(at, end, &edit.price)
-    if edit.action == DELETE:
-        return _read_end_of_delete(at, end, edit)
-    at = _after(at, end, c",")
-    return _after(json_number(at, end, &edit.amount), end, c"]") if at != NULL else <const char*>NULL
-
-
-cdef inline const char* _read_level(const char* at, const char* end, Edit* edit, BookFields* fields) noexcept nogil:
-    cdef const char* behind = _read_edit(at, end, edit)
-    if behind == NULL:                   # not a level; is it JSON?
-        fields.faulty = True
-        behind = json_skip(json_space(at, end), end)
-    return behind
-
-
-cdef const char* _read_side(const char* at, const char* end, uint8_t side, BookFields* fields, int* trouble) \
-        noexcept nogil:
-    """An array of levels. at: behind the bracket that opens it."""
-    cdef Edit* edit
-    cdef const char* behind
-    while True:
-        edit = _new_edit(fields, trouble)
-        if edit == NULL:
-            return NULL
-        edit.side = side
-        behind = _read_level(at, end, edit, fields)
-        if behind == NULL:
-            return NULL
-        at = _after(behind, end, c",")
-        if at == NULL:
-            return _after(behind, end, c"]")
-
-
-cdef const char* _read_levels(const char* at, const char* end, uint8_t side, BookFields* fields, int* trouble) \
-        noexcept nogil:
-    """The value of `bids` or `asks`; null is an empty side."""
-    cdef const char* behind = _after(at, end, c"[")
-    if behind == NULL:
-        fields.faulty |= at < end and at[0] != c"n"
-        return json_skip(at, end)
-    if behind < end and behind[0] == c"]":
-        return behind + 1
-    return _read_side(behind, end, side, fields, trouble)
-
-
-cdef inline bint _whole(const Decimal64* number, int64_t* out) noexcept nogil:
-    """The number as an integer that is not negative, if it is one."""
-    return number.mantissa >= 0 and _fitted(number, 0, out) == 0
-
-
-cdef inline const char* _read_id(const char* at, const char* end, int64_t* out, BookFields* fields) noexcept nogil:
-    """A whole number; null is none."""
-    cdef Decimal64 number
-    cdef const char* behind = json_number(at, end, &number)
-    if behind == NULL:
-        fields.faulty |= at < end and at[0] != c"n"
-        return json_skip(at, end)
-    fields.faulty |= not _whole(&number, out)
-    return behind
-
-
-cdef const char* _read_type(const char* at, const char* end, BookFields* fields) noexcept nogil:
-    cdef JsonText word
-    cdef const char* behind = json_string(at, end, &word)
-    if behind == NULL:
-        fields.faulty |= at < end and at[0] != c"n"
-        return json_skip(at, end)
-    fields.kind = CHANGE if json_is(&word, "change", 6) else SNAPSHOT if json_is(&word, "snapshot", 8) else OTHER_KIND
-    return behind
-
-
-cdef const char* _read_instrument(const char* at, const char* end, BookFields* fields) noexcept nogil:
-    cdef const char* behind = json_string(at, end, &fields.instrument)
-    if behind == NULL:
-        fields.instrument.size = 0
-        fields.faulty |= at < end and at[0] != c"n"
-        return json_skip(at, end)
-    return behind
-
-
-cdef inline int _known_key(const JsonText* key) noexcept nogil:
-    if key.size == 4:
-        return BIDS if json_is(key, "bids", 4) else ASKS if json_is(key, "asks", 4) \
-            else TYPE if json_is(key, "type", 4) else UNKNOWN_KEY
-    if key.size == 9:
-        return ID + CHANGE_ID if json_is(key, "change_id", 9) \
-            else ID + TIMESTAMP if json_is(key, "timestamp", 9) else UNKNOWN_KEY
-    if key.size == 14:
-        return ID + PREV_CHANGE_ID if json_is(key, "prev_change_id", 14) else UNKNOWN_KEY
-    return INSTRUMENT if json_is(key, "instrument_name", 15) else UNKNOWN_KEY
-
-
-cdef inline const char* _read_field(const char* at, const char* end, const JsonText* key, BookFields* fields,
-                                    int* trouble) noexcept nogil:
-    cdef int known = _known_key(key)
-    if known == UNKNOWN_KEY:
-        return json_skip(at, end)
-    fields.faulty |= fields.seen >> known & 1
-    fields.seen |= 1 << known
-    if known <= ASKS:
-        return _read_levels(at, end, known, fields, trouble)
-    if known == TYPE:
-        return _read_type(at, end, fields)
-    if known == INSTRUMENT:
-        return _read_instrument(at, end, fields)
-    return _read_id(at, end, &fields.ids[known - ID], fields)
-
-
-cdef const char* _read_object(const char* at, const char* end, Reading* reading, int where) noexcept nogil:
-    """The members of an object. at: behind the brace that opens it."""
-    cdef JsonText key
-    at = json_space(at, end)
-    if at < end and at[0] == c"}":
-        return at + 1
-    while True:
-        at = json_key(json_space(at, end), end, &key)
-        if at == NULL:
-            return NULL
-        at = _read_member(at, end, &key, reading, where)
-        if at == NULL:
-            return NULL
-        at = json_space(at, end)
-        if at == end or at[0] != c",":
-            return at + 1 if at < end and at[0] == c"}" else NULL
-        at += 1
-
-
-cdef inline const char* _read_member(const char* at, const char* end, const JsonText* key, Reading* reading, int where) \
-        noexcept nogil:
-    if where == DATA:
-        return _read_field(at, end, key, &reading.data, &reading.trouble)
-    if where == PARAMS:
-        return _read_inner(at, end, reading, DATA) if json_is(key, "data", 4) else json_skip(at, end)
-    if json_is(key, "params", 6):
-        return _read_inner(at, end, reading, PARAMS)
-    return _read_field(at, end, key, &reading.top, &reading.trouble)
-
-
-cdef const char* _read_inner(const char* at, const char* end, Reading* reading, int where) noexcept nogil:
-    """The value of `params` or `data`."""
-    reading.repeated |= reading.seen >> where & 1
-    reading.seen |= 1 << where
-    if at == end or at[0] != c"{":
-        return json_skip(at, end)
-    if where == DATA:
-        reading.has_data = True
-        _begin(&reading.data)
-    return _read_object(at + 1, end, reading, where)
-
-
-cdef inline void _begin(BookFields* fields) noexcept nogil:
-    fields.seen = 0
-    fields.faulty = False
-    fields.kind = UNSAID
-    fields.ids[CHANGE_ID] = fields.ids[PREV_CHANGE_ID] = fields.ids[TIMESTAMP] = -1
-    fields.first_edit = fields.end_edit = _edit_count
-    fields.instrument.size = 0
-
-
-cdef int _read(const char* at, size_t size, Reading* reading) noexcept nogil:
-    """Read a whole message. FINE, or why it cannot be believed."""
-    global _edit_count
-    cdef const char* end = at + size
-    _edit_count = 0
-    _begin(&reading.top)
-    reading.seen = 0
-    reading.has_data = reading.repeated = False
-    reading.trouble = NOT_JSON
-    at = json_space(at, end)
-    if at < end and at[0] == c"{":
-        at = _read_object(at + 1, end, reading, TOP)
-    else:
-        at = json_skip(at, end)
-    return FINE if at != NULL and json_space(at, end) == end else reading.trouble
-
-
-cdef bint _well_formed(BookFields* fields) noexcept nogil:
-    """Whether everything needed is there. Settles the kind of a message that does not say it."""
-    if fields.kind == UNSAID:
-        fields.kind = SNAPSHOT if fields.ids[PREV_CHANGE_ID] < 0 else CHANGE
-    if fields.faulty or fields.kind == OTHER_KIND or fields.ids[CHANGE_ID] < 0:
-        return False
-    if not (fields.seen >> BIDS & 1 and fields.seen >> ASKS & 1):
-        return False
-    return fields.kind == SNAPSHOT or fields.ids[PREV_CHANGE_ID] >= 0
-
 
 # ---- numbers ----
-
-
-cdef inline int32_t _fitted(const Decimal64* number, int32_t decimals, int64_t* out) noexcept nogil:
-    """The number in units of 10**-decimals: 0 where that is exact, else how many more decimals it needs."""
-    cdef int64_t mantissa = number.mantissa
-    cdef int32_t power = number.exponent + decimals
-    while power < 0 and mantissa % 10 == 0:
-        mantissa //= 10
-        power += 1
-    out[0] = mantissa
-    if power < 0:
-        return -power
-    if power > MAX_DECIMALS or not times_power(out, power):
-        return MAX_DECIMALS + 1
-    return 0
 
 
 cdef double _double(int64_t mantissa, int32_t decimals) except? -1:
@@ -398,7 +115,7 @@ cdef object _scaled(object mantissa, int32_t decimals, type numbers):
     """mantissa * 10**-decimals as one of `numbers`; any Python integer."""
     if numbers is int:
         return mantissa
-    return Decimal(f"{mantissa}E-{decimals}") if numbers is Decimal else mantissa / 10**decimals
+    return Decimal(f"{mantissa}E-{decimals}") if numbers is Decimal else mantissa / <object>POWERS[decimals]
 
 
 cdef str _plain(const Decimal64* number):
@@ -562,7 +279,7 @@ cdef class OrderBook:
 
     cdef int apply_bytes(self, const char* data, size_t size) except -1:
         cdef Reading reading
-        cdef int fault = _read(data, size, &reading)
+        cdef int fault = read_message(data, size, &reading)
         cdef BookFields* fields = &reading.data if reading.has_data else &reading.top
         if fault != FINE:
             return self._fail(fault, fields)
@@ -571,7 +288,7 @@ cdef class OrderBook:
         cdef size_t named = fields.instrument.size
         if named and not json_is(&fields.instrument, PyBytes_AS_STRING(self._name), PyBytes_GET_SIZE(self._name)):
             return 0                     # about another one
-        if reading.repeated or not _well_formed(fields):
+        if not well_formed(&reading, fields):
             return self._fail(BAD_FORM, fields)
         if fields.ids[PREV_CHANGE_ID] == 0 and self._state != VALID:
             fields.kind = SNAPSHOT       # the first change of a newly listed book
@@ -726,6 +443,7 @@ cdef class OrderBook:
 
     cdef int _load(self, const BookFields* fields) noexcept nogil:
         """Every level of a whole book. From the last one on, because the best come first and are kept last."""
+        cdef const Edit* given = edits()
         cdef size_t place = fields.end_edit
         cdef int fault
         if self._state == VALID and 0 <= fields.ids[CHANGE_ID] < self._ids[CHANGE_ID]:
@@ -733,9 +451,9 @@ cdef class OrderBook:
         self._sides[BIDS].count = self._sides[ASKS].count = 0
         while place > fields.first_edit:
             place -= 1
-            fault = self._append(&_edits[place])
+            fault = self._append(&given[place])
             if fault != FINE:
-                self._blamed = _edits[place]
+                self._blamed = given[place]
                 return fault
         return FINE if side_sort(&self._sides[BIDS]) and side_sort(&self._sides[ASKS]) else TWICE
 
@@ -751,6 +469,7 @@ cdef class OrderBook:
         return BAD_AMOUNT if level.amount <= 0 else _insert(side, side.count, &level)
 
     cdef int _change(self, const BookFields* fields) noexcept nogil:
+        cdef const Edit* given = edits()
         cdef size_t place
         cdef int fault
         if self._state == EMPTY:
@@ -758,9 +477,9 @@ cdef class OrderBook:
         if fields.ids[PREV_CHANGE_ID] >= 0 and fields.ids[PREV_CHANGE_ID] != self._ids[CHANGE_ID]:
             return NOT_NEXT
         for place in range(fields.first_edit, fields.end_edit):
-            fault = self._edit(&_edits[place])
+            fault = self._edit(&given[place])
             if fault != FINE:
-                self._blamed = _edits[place]
+                self._blamed = given[place]
                 return fault
         return FINE
 
@@ -807,12 +526,12 @@ cdef class OrderBook:
         return FINE if edit.action == DELETE else self._fit(&edit.amount, AMOUNT, &level.amount)
 
     cdef inline int _fit(self, const Decimal64* number, int what, int64_t* out) noexcept nogil:
-        cdef int32_t finer = _fitted(number, self._decimals[what], out)
+        cdef int32_t finer = fitted(number, self._decimals[what], out)
         if finer == 0:
             return FINE
         if not self._refine(what, finer):
             return TOO_FINE
-        return FINE if _fitted(number, self._decimals[what], out) == 0 else TOO_FINE
+        return FINE if fitted(number, self._decimals[what], out) == 0 else TOO_FINE
 
     cdef bint _refine(self, int what, int32_t decimals) noexcept nogil:
         """Make a scale finer by so many decimals; False where the book does not fit into that."""
@@ -879,12 +598,10 @@ cdef class OrderBook:
             raise
 
     cdef int _follow_given(self, uint8_t kind, list rows, list ids) except -1:
-        global _edit_count
         cdef BookFields fields
         cdef int trouble = FINE
         cdef uint8_t action = NEW if kind == SNAPSHOT else SET
-        _edit_count = 0
-        _begin(&fields)
+        begin_edits(&fields)
         fields.kind = kind
         fields.ids[CHANGE_ID], fields.ids[PREV_CHANGE_ID], fields.ids[TIMESTAMP] = ids
         for side, price, amount in rows:
@@ -935,7 +652,7 @@ cdef class OrderBook:
             text = _text_of(amount)
             _parse(text, &number)
             wanted, finer = Decimal(text.decode()).as_integer_ratio()
-            wanted *= 10 ** self._decimals[AMOUNT]
+            wanted *= <object>POWERS[self._decimals[AMOUNT]]
         if wanted <= 0:
             raise ValueError(f"an amount is above 0, got {amount!r}")
         return wanted, finer
@@ -943,13 +660,13 @@ cdef class OrderBook:
     cdef object _average(self, object paid, object wanted):
         if self.numbers is int:
             return paid / wanted
-        whole = wanted * 10 ** self._decimals[PRICE]
+        whole = wanted * <object>POWERS[self._decimals[PRICE]]
         return Decimal(paid) / Decimal(whole) if self.numbers is Decimal else paid / whole
 
 
 cdef int _stage(BookFields* fields, uint8_t side, uint8_t action, bytes price, bytes amount, int* trouble) except -1:
     """Put a caller's level into the scratch. Raises ValueError."""
-    cdef Edit* edit = _new_edit(fields, trouble)
+    cdef Edit* edit = new_edit(fields, trouble)
     if edit == NULL:
         return 0
     edit.side, edit.action = side, action

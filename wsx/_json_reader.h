@@ -14,6 +14,11 @@
 
 #include "_bits.h"
 
+#if defined(__SSE2__) || defined(_M_X64)
+#include <emmintrin.h>
+#define WSX_SSE2 1
+#endif
+
 #define WSX_JSON_DEPTH 64          /* containers within containers that are skipped; deeper is refused */
 #define WSX_JSON_SHORT 64          /* bytes that an escaped text may have unescaped and still be compared */
 #define WSX_JSON_READER_HUGE 1000000000   /* an exponent beyond every number: the value is not representable */
@@ -41,7 +46,7 @@ static inline const char *wsx_json_space(const char *p, const char *end)
 /* ---- strings ---- */
 
 /* The value of four hexadecimal digits, or -1. */
-static int wsx_json_hex(const char *p, const char *end)
+static inline int wsx_json_hex(const char *p, const char *end)
 {
     int value = 0;
     if (end - p < 4)
@@ -60,7 +65,7 @@ static int wsx_json_hex(const char *p, const char *end)
 }
 
 /* The character that the escape behind a backslash at p stands for, or -1; *behind: the first byte after it. */
-static int wsx_json_escape(const char *p, const char *end, const char **behind)
+static inline int wsx_json_escape(const char *p, const char *end, const char **behind)
 {
     static const char letters[] = "\"\\/bfnrt";
     static const char meanings[] = "\"\\/\b\f\n\r\t";
@@ -77,7 +82,7 @@ static int wsx_json_escape(const char *p, const char *end, const char **behind)
 }
 
 /* p is behind the opening quote of a string with a backslash in it. */
-static const char *wsx_json_escaped_string(const char *p, const char *end, wsx_json_text *out)
+static inline const char *wsx_json_escaped_string(const char *p, const char *end, wsx_json_text *out)
 {
     size_t size = 0;
     out->at = out->own;
@@ -102,17 +107,15 @@ static const char *wsx_json_escaped_string(const char *p, const char *end, wsx_j
 /* Behind the plain characters at p: at a quote, a backslash, a control character, or the end. */
 static inline const char *wsx_json_plain(const char *p, const char *end)
 {
-#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    const uint64_t ones = 0x0101010101010101ULL;
-    for (; end - p >= 8; p += 8) {      /* eight at a time: a byte's top bit is set where it is one of them */
-        uint64_t word, quote, backslash, found;
-        memcpy(&word, p, 8);
-        quote = word ^ ones * '"';
-        backslash = word ^ ones * '\\';
-        found = ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | ((word - ones * 0x20) & ~word);
-        found &= ones * 0x80;           /* right up to the lowest that is found, which is the first */
-        if (found)
-            return p + (wsx_highest_bit(found & (0 - found)) >> 3);
+#if defined(WSX_SSE2)
+    for (; end - p >= 16; p += 16) {    /* the same sixteen at a time; a bit for each that ends the run */
+        __m128i block = _mm_loadu_si128((const __m128i *)p);
+        __m128i found = _mm_cmpeq_epi8(block, _mm_set1_epi8('"'));
+        found = _mm_or_si128(found, _mm_cmpeq_epi8(block, _mm_set1_epi8('\\')));
+        found = _mm_or_si128(found, _mm_cmpeq_epi8(block, _mm_min_epu8(block, _mm_set1_epi8(0x1f))));
+        unsigned bits = (unsigned)_mm_movemask_epi8(found);
+        if (bits)
+            return p + wsx_highest_bit(bits & (0 - bits));
     }
 #endif
     while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20)
@@ -153,7 +156,7 @@ static inline int wsx_json_is(const wsx_json_text *text, const char *word, size_
 
 /* A mantissa of more than 18 digits: trailing zeros are counted and not carried. [p, end) holds digits and at most one point.
  * 0 where it does not fit in 63 bits. */
-static int wsx_json_long_mantissa(const char *p, const char *end, uint64_t *mantissa, int64_t *exponent)
+static inline int wsx_json_long_mantissa(const char *p, const char *end, uint64_t *mantissa, int64_t *exponent)
 {
     const uint64_t limit = INT64_MAX;
     int64_t pending = 0;                /* digits that were read and not yet given a place in the mantissa */
@@ -181,7 +184,7 @@ static int wsx_json_long_mantissa(const char *p, const char *end, uint64_t *mant
 }
 
 /* p is behind the e. The exponent is added to *exponent; beyond every number it stays there. */
-static const char *wsx_json_exponent(const char *p, const char *end, int64_t *exponent)
+static inline const char *wsx_json_exponent(const char *p, const char *end, int64_t *exponent)
 {
     int64_t value = 0;
     int negative = p < end && *p == '-';
@@ -223,7 +226,7 @@ static inline const char *wsx_json_number(const char *p, const char *end, wsx_de
     }
     if (fits && m == 0)
         exponent = 0;
-    else if (!fits || exponent > WSX_JSON_READER_HUGE || exponent < -WSX_JSON_READER_HUGE)
+    else if (!fits || exponent > WSX_JSON_READER_HUGE || exponent < -WSX_JSON_HUGE)
         exponent = WSX_JSON_READER_HUGE;
     out->mantissa = negative ? -(int64_t)m : (int64_t)m;
     out->exponent = (int32_t)exponent;
@@ -257,7 +260,7 @@ static inline const char *wsx_json_skip_scalar(const char *p, const char *end)
 }
 
 /* A value at p, whatever it is and holds. */
-static const char *wsx_json_skip(const char *p, const char *end)
+static inline const char *wsx_json_skip(const char *p, const char *end)
 {
     wsx_json_text key;
     uint64_t objects = 0;               /* a bit for each open container, the innermost lowest: 1 for an object */

@@ -109,7 +109,7 @@ static int wsx_level_order(const void *left, const void *right)
 }
 
 /* Bring levels that came in any order into theirs; 0 where a key is there twice. */
-static int wsx_side_sort(wsx_side *side)
+static inline int wsx_side_sort(wsx_side *side)
 {
     size_t i = 1;
     while (i < side->count && side->levels[i - 1].key < side->levels[i].key)
@@ -123,7 +123,7 @@ static int wsx_side_sort(wsx_side *side)
 }
 
 /* Multiply every key or every amount by 10**decimals; 0 where one does not fit, and then the side is of no more use. */
-static int wsx_side_rescale_keys(wsx_side *side, int32_t decimals)
+static inline int wsx_side_rescale_keys(wsx_side *side, int32_t decimals)
 {
     for (size_t i = 0; i < side->count; i++) {
         if (!wsx_times_power(&side->levels[i].key, decimals))
@@ -132,7 +132,7 @@ static int wsx_side_rescale_keys(wsx_side *side, int32_t decimals)
     return 1;
 }
 
-static int wsx_side_rescale_amounts(wsx_side *side, int32_t decimals)
+static inline int wsx_side_rescale_amounts(wsx_side *side, int32_t decimals)
 {
     for (size_t i = 0; i < side->count; i++) {
         if (!wsx_times_power(&side->levels[i].amount, decimals))
