@@ -34,7 +34,7 @@ class TestRequest:
                 assert await requests.request("public/x", {"a": [1, "é"]}) == {"a": [1, "é"]}
                 assert await requests.request("public/y", [1]) == [1]
                 assert await requests.request("public/z") == {}
-                assert server.raw[0] == '{"jsonrpc":"2.0","id":1,"method":"public/x","params":{"a":[1,"é"]}}'.encode()
+                assert server.raw[0] == '{"jsonrpc":"2.0","method":"public/x","id":1,"params":{"a":[1,"é"]}}'.encode()
                 assert [request["id"] for request in server.requests] == [1, 2, 3]
                 assert requests.pending == 0
 

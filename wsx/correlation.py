@@ -20,25 +20,18 @@ _SLACK = 64  # deadlines of closed requests that are kept, beyond as many as are
 
 
 class Pending:
-    """One request without an outcome yet. waiter: what the caller waits with. deadline: None for none.
+    """One request. waiter: what the caller waits with. deadline: None for none. outcome: None while it is pending.
 
     together: what the requests of one message share, or None. sent: its bytes may have left.
     """
 
-    __slots__ = ("deadline", "method", "request_id", "sent", "together", "waiter")
+    __slots__ = ("deadline", "method", "outcome", "request_id", "sent", "together", "waiter")
 
     def __init__(self, request_id: int, method: str, deadline: float | None, waiter: Any, together: object) -> None:
         self.request_id, self.method, self.deadline = request_id, method, deadline
         self.waiter, self.together = waiter, together
+        self.outcome: Outcome | None = None
         self.sent = False
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """What became of a request."""
-
-    method: str
-    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +59,7 @@ class Correlator:
     def __init__(self, most_pending: int = 10_000) -> None:
         self.most_pending = most_pending
         self._pending: dict[int, Pending] = {}
-        self._ended: dict[int, Ended] = {}
+        self._ended: dict[int, Pending] = {}
         self._deadlines: list[tuple[float, int]] = []  # a heap; those of closed requests are dropped in time
         self._newest_id = 0
 
@@ -95,14 +88,15 @@ class Correlator:
         """End a request with its one outcome; None where none of that id is pending."""
         pending = self._pending.pop(request_id, None)
         if pending is not None:
+            pending.outcome = outcome
             ended = self._ended
-            ended[request_id] = Ended(pending.method, outcome)
+            ended[request_id] = pending
             if len(ended) > _REMEMBERED:
                 del ended[next(iter(ended))]
         return pending
 
-    def ended(self, request_id: Any) -> Ended | None:
-        """What became of the request of this id, while that is remembered. An id of another type is another id."""
+    def ended(self, request_id: Any) -> Pending | None:
+        """The request of this id that has its outcome, while that is remembered. An id of another type is another."""
         return self._ended.get(request_id) if type(request_id) is int else None
 
     def due(self, now: float) -> list[Pending]:

@@ -30,6 +30,7 @@ from wsx.message_handler import Line, router_of, session_of
 from wsx.route import Route
 from wsx.session import Session
 
+_OK, _REJECTED = Outcome.OK, Outcome.REJECTED  # members of an enumeration cost a search
 _RESULT, _ERROR, _NEITHER = 0, 1, 2  # what an answer holds (_router.pyx); 3: both
 
 
@@ -58,7 +59,7 @@ class Desk:
     def take_answer(self, request_id: Any, value: Any, kind: int, message: Message) -> bool:
         """An answer, as the router found it: to whom it belongs, or an event. False: it may be a hook's own."""
         if kind <= _ERROR and type(request_id) is int:
-            pending = self.correlator.close(request_id, Outcome.REJECTED if kind else Outcome.OK)
+            pending = self.correlator.close(request_id, _REJECTED if kind else _OK)
             if pending is not None:
                 _settle(pending, _error_of(value, pending.method, request_id) if kind else None, value)
                 return True
@@ -97,8 +98,8 @@ class Desk:
         if request_id is None and error is not None and self._reject_batch(error):
             return True
         if ended is not None and ended.outcome is Outcome.UNKNOWN and kind <= _ERROR:
-            told = {"method": ended.method, "outcome": ended.outcome}
-            self._session._emit(LateAnswer, request_id=request_id, error=error, message=message, **told)
+            told = {"request_id": request_id, "method": ended.method, "outcome": ended.outcome}
+            self._session._emit(LateAnswer, error=error, message=message, **told)
         else:
             what = _what(request_id, kind, answered=ended is not None)
             self._session._emit(UnexpectedAnswer, request_id=request_id, what=what, error=error, message=message)
@@ -143,6 +144,7 @@ class Requester:
     def __init__(self, line: Line, strategy: Strategy, *, most_pending: int | None = None) -> None:
         self._line, self._strategy = line, strategy
         self._desk = desk_of(line)
+        self._write: Any = line.send if isinstance(line, Route) else cast(Any, line).send_nowait
         if most_pending is not None:
             if most_pending < 1:
                 raise ValueError(f"most_pending must be at least 1, got {most_pending}")
@@ -164,11 +166,14 @@ class Requester:
         TooManyPending); `unknown` (AnswerTimeout, OutcomeUnknown). TypeError and ValueError for wrong arguments.
         """
         desk = self._desk
-        loop = desk.loop
-        pending = desk.correlator.open(method, _until(loop, timeout, deadline), loop.create_future())
+        waiter = desk.loop.create_future()
+        pending = desk.correlator.open(method, _until(desk.loop, timeout, deadline), waiter)
         try:
-            await self._send(self._strategy.encode(pending.request_id, method, params), (pending,))
-            return await pending.waiter
+            payload = self._strategy.encode(pending.request_id, method, params)
+            if not self._send_now(payload):
+                await self._send_patiently(payload, pending)
+            desk.sent(pending)
+            return await waiter
         except BaseException:
             desk.abandon(pending)
             raise
@@ -177,18 +182,22 @@ class Requester:
         """Have answers found."""
         self._desk.read_with(self._strategy)
 
-    async def _send(self, payload: bytes, members: tuple[Pending, ...]) -> None:
-        """Write what asks for all of `members`; wait for tokens and for room, but not beyond the deadline."""
-        if isinstance(self._line, Route):
-            self._line.send(payload, text=True)
-        else:
-            client: Any = self._line
-            try:
-                client.send_nowait(payload, text=True)
-            except (RateLimited, Backpressure):
-                await _send_patiently(client, payload, members[0])
-        for pending in members:
-            self._desk.sent(pending)
+    def _send_now(self, payload: bytes) -> bool:
+        """Write a message. False where it has to wait for tokens or for room."""
+        try:
+            self._write(payload, text=True)
+        except (RateLimited, Backpressure):
+            return False
+        return True
+
+    async def _send_patiently(self, payload: bytes, pending: Pending) -> None:
+        """Write it once there are tokens and room, but not beyond the deadline."""
+        client: Any = self._line  # a route waits for neither
+        try:
+            async with asyncio.timeout_at(pending.deadline):
+                await client.send(payload, text=True)
+        except TimeoutError:
+            raise SendTimeout(pending.method) from None
 
 
 def desk_of(line: Line) -> Desk:
@@ -198,14 +207,6 @@ def desk_of(line: Line) -> Desk:
     if router.answers is None:
         router.answers = Desk(session, router)
     return cast(Desk, router.answers)
-
-
-async def _send_patiently(client: Any, payload: bytes, pending: Pending) -> None:
-    try:
-        async with asyncio.timeout_at(pending.deadline):
-            await client.send(payload, text=True)
-    except TimeoutError:
-        raise SendTimeout(pending.method) from None
 
 
 def _until(loop: asyncio.AbstractEventLoop, timeout: float | None, deadline: float | None) -> float | None:
@@ -220,12 +221,13 @@ def _until(loop: asyncio.AbstractEventLoop, timeout: float | None, deadline: flo
 
 def _settle(pending: Pending, error: BaseException | None, value: Any = None) -> None:
     """Give the caller, if it still waits, what came of it."""
-    if pending.waiter.done():
+    waiter = pending.waiter
+    if waiter.done():
         return
     if error is None:
-        pending.waiter.set_result(value)
+        waiter.set_result(value)
     else:
-        pending.waiter.set_exception(error)
+        waiter.set_exception(error)
 
 
 def _error_of(value: Any, method: str, request_id: Any) -> RpcError:
