@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from source_lines import ROOT
 
-PAGES = ["health.md", "rate-limits.md", "telemetry.md"]
+PAGES = ["health.md", "json-rpc.md", "rate-limits.md", "routing.md", "telemetry.md"]
 
 
 def blocks(page: Path) -> list[str]:
