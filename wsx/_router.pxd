@@ -43,6 +43,7 @@ cdef class Router(Tap):
     cdef bint _answer(self, Message message, const Fields* fields) except -1
     cdef bint _give_answer(self, object request_id, object value, int kind, Message message) except -1
     cdef bint _apply_rules(self, const Fields* fields) except -1
+    cdef int _write(self, bytes payload) except -1
     cdef PyObject* _callbacks(self, const Span* channel, const Span* method) noexcept
     cdef PyObject* _by_prefix(self, const Span* channel) noexcept
     cdef bint _custom(self, Message message) except -1

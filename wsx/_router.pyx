@@ -207,19 +207,28 @@ cdef class Router(Tap):
         return NULL
 
     cdef bint _apply_rules(self, const Fields* fields) except -1:
-        """Write the frame of the rule that fits, if any does. A connection that is ending is not written to."""
+        """Write the frame of the rule that fits, if any does."""
         cdef bytes method, kind, payload
         for rule in self._rules:
             method, kind, payload = <tuple>rule
             if (equals(&fields.method, <const uint8_t*>PyBytes_AS_STRING(method), PyBytes_GET_SIZE(method))
                     and equals(&fields.type, <const uint8_t*>PyBytes_AS_STRING(kind), PyBytes_GET_SIZE(kind))):
-                if self.inbox.writer is not None:
-                    self.inbox.writer.write_frame(
-                        TEXT, True, <const uint8_t*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload)
-                    )
-                    self.inbox._telemetry.counters.auto_answers += 1
+                self._write(payload)
                 return True
         return False
+
+    cdef int _write(self, bytes payload) except -1:
+        """A text message past every queue. A connection that is ending says so by itself, and is not written to."""
+        if self.inbox.writer is None:
+            return 0
+        try:
+            self.inbox.writer.write_frame(
+                TEXT, True, <const uint8_t*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload)
+            )
+        except ConnectionError:
+            return 0
+        self.inbox._telemetry.counters.auto_answers += 1
+        return 0
 
     # ---- answers -----------------------------------------------------------------------------------------------------
 

@@ -89,6 +89,8 @@ class Correlator:
         pending = self._pending.pop(request_id, None)
         if pending is not None:
             pending.outcome = outcome
+            if outcome is Outcome.NOT_SENT:
+                return pending  # nobody can answer it
             ended = self._ended
             ended[request_id] = pending
             if len(ended) > _REMEMBERED:
