@@ -75,7 +75,7 @@ def test_deadlines_of_answered_requests_take_no_room():
     for number in range(1, 10_001):
         opened(correlator, deadline=1e9 + number)
         correlator.close(number, Outcome.OK)
-    assert len(correlator._deadlines) < 100
+    assert len(correlator.deadlines) < 100
 
 
 def test_a_request_that_was_not_sent_has_no_deadline_and_outlives_the_connection():

@@ -277,7 +277,7 @@ class TestEndings:
                 task = asyncio.ensure_future(requests.request("silent"))
                 while not server.requests:
                     await asyncio.sleep(0)
-                pending = requests._desk.correlator._pending[1]
+                pending = requests._desk.correlator.pending[1]
                 pending.waiter.cancel()
                 server.push('{"id":1,"result":1}')
                 with pytest.raises(asyncio.CancelledError):

@@ -25,7 +25,6 @@ LAYERS = {
         "wsx._signal",
         "wsx._envelope",
         "wsx._json",
-        "wsx._router",
         "wsx._book",
     ],
     "base": [
@@ -58,6 +57,8 @@ LAYERS = {
         "wsx.session",
     ],
     "messaging": [
+        "wsx._correlation",
+        "wsx._router",
         "wsx.correlation",
         "wsx.json_rpc",
         "wsx.message_handler",

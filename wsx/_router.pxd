@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint64_t
 
 from cpython.object cimport PyObject
 
+from wsx._correlation cimport Correlator
 from wsx._envelope cimport Fields, Span
 from wsx._inbox cimport Inbox, Tap
 from wsx._message cimport Message
@@ -33,7 +34,8 @@ cdef class Router(Tap):
     cdef public object unrouted          # takes what nobody else does; None: it flows on
     cdef public object scanner           # bytes -> str, bytes or None: another format; None: JSON-RPC
     cdef public object reader            # message -> is it an answer? for another format; None: nobody asks
-    cdef public object answers           # take_answer(...), or None: nobody waits for any
+    cdef public Correlator correlator    # whose requests get their results here, or None
+    cdef public object answers           # take_answer(...): what else an answer may be; None: nobody waits for any
     cdef public object listener          # on_malformed(message, what), or None
     cdef list _rules                     # (method, params.type, payload) as bytes
     cdef set _quiet_ids                  # of the requests that rules send: their answers interest nobody

@@ -17,12 +17,17 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
+from wsx._correlation cimport Pending
 from wsx._envelope cimport (
     FOUND, NUMBER_ID, PARSE_ME, REPEATED, TEXT_ID, Fields, Span, equals, find_elements, scan_envelope
 )
 from wsx._frame cimport TEXT
 from wsx._json cimport parse, parse_bytes
 from wsx._message cimport new_message
+
+from wsx.errors import Outcome
+
+cdef object _OK = Outcome.OK
 
 cdef enum:
     SMALLEST_TABLE = 16
@@ -245,8 +250,15 @@ cdef class Router(Tap):
         return self._give_answer(_id_of(fields), value, kind, message)
 
     cdef bint _give_answer(self, object request_id, object value, int kind, Message message) except -1:
+        cdef Pending pending
         if self._quiet_ids and isinstance(request_id, (int, str)) and request_id in self._quiet_ids:
             return True
+        if kind == RESULT and type(request_id) is int and self.correlator is not None:
+            pending = self.correlator.close(request_id, _OK)
+            if pending is not None:
+                if not pending.waiter.done():
+                    pending.waiter.set_result(value)
+                return True
         return self.answers.take_answer(request_id, value, kind, message)
 
     # ---- what the scan left open -------------------------------------------------------------------------------------

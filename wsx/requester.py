@@ -30,7 +30,6 @@ from wsx.message_handler import Line, router_of, session_of
 from wsx.route import Route
 from wsx.session import Session
 
-_OK, _REJECTED = Outcome.OK, Outcome.REJECTED  # members of an enumeration cost a search
 _RESULT, _ERROR, _NEITHER = 0, 1, 2  # what an answer holds (_router.pyx); 3: both
 
 
@@ -38,7 +37,7 @@ class Desk:
     """What the requesters of one client share. Made by `desk_of`."""
 
     def __init__(self, session: Session, router: Router) -> None:
-        self.correlator = Correlator()
+        self.correlator = router.correlator = Correlator()
         self.loop = asyncio.get_running_loop()
         self._session, self._router = session, router
         self._timer: asyncio.TimerHandle | None = None
@@ -59,7 +58,7 @@ class Desk:
     def take_answer(self, request_id: Any, value: Any, kind: int, message: Message) -> bool:
         """An answer, as the router found it: to whom it belongs, or an event. False: it may be a hook's own."""
         if kind <= _ERROR and type(request_id) is int:
-            pending = self.correlator.close(request_id, _REJECTED if kind else _OK)
+            pending = self.correlator.close(request_id, Outcome.REJECTED if kind else Outcome.OK)
             if pending is not None:
                 _settle(pending, _error_of(value, pending.method, request_id) if kind else None, value)
                 return True

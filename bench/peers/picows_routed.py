@@ -26,6 +26,8 @@ class _Books(WSListener):
         self.left -= 1
 
     def on_ws_frame(self, _transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type != WSMsgType.TEXT:
+            return
         payload = frame.get_payload_as_bytes()
         if len(payload) == 3:  # the "end"
             self.done.set_result([])
