@@ -61,11 +61,7 @@ class JsonRpc(Requester):
         members: list[Pending] = []
         try:
             payloads = [self._open(members, method, params, until) for method, params in calls]
-            payload = b"[" + b",".join(payloads) + b"]"
-            if not self._send_now(payload):
-                await self._send_patiently(payload, members[0])
-            for pending in members:
-                self._desk.sent(pending)
+            await self._send_together(b"[" + b",".join(payloads) + b"]", members)
             await asyncio.wait([pending.waiter for pending in members])
         except BaseException:
             for pending in members:
@@ -84,6 +80,12 @@ class JsonRpc(Requester):
 
     def _listen(self) -> None:
         """The router finds JSON-RPC's answers by itself."""
+
+    async def _send_together(self, payload: bytes, members: list[Pending]) -> None:
+        if not self._send_now(payload):
+            await self._send_patiently(payload, members[0])
+        for pending in members:
+            self._desk.sent(pending)
 
     def _open(self, members: list[Pending], method: str, params: Any, until: float | None) -> bytes:
         waiter = self._desk.loop.create_future()

@@ -39,7 +39,8 @@ class _Books(WSListener):
 @asynccontextmanager
 async def flood(target: Target) -> AsyncIterator[Phase]:
     """Messages as they come."""
-    transport, books = await ws_connect(_Books, target.url, ssl_context=target.tls)
+    books = _Books()
+    transport, _ = await ws_connect(lambda: books, target.url, ssl_context=target.tls)
     try:
         yield lambda count: books.start(transport, count)
     finally:
