@@ -7,7 +7,9 @@
  *   /echo     sends every text and binary frame back
  *   /flood    sends text messages as fast as the socket takes them, then a text message "end"; in the query:
  *             count=N messages, size=BYTES of payload, batch=K distinct messages handed to the kernel in one write;
- *             wait=1 starts no flood by itself: every text message from the client does, and says the count in decimal
+ *             wait=1 starts no flood by itself: every text message from the client does, and says the count in decimal;
+ *             books=N changes of N books in turn, each full of levels, instead of one book and one long amount
+ *   /rpc      answers every text message that holds "id":NUMBER with a JSON-RPC result of that id
  *   /silent   sends nothing of its own
  *
  * All of them answer PING and CLOSE. Usage: far_end [CERTIFICATE_CHAIN.pem PRIVATE_KEY.pem]. Prints one line,
@@ -57,7 +59,7 @@ enum {
 /* Results of the functions that touch the network, below zero so that byte counts can share the type. */
 enum { BLOCKED = -1, GONE = -2 };
 
-enum mode { HANDSHAKE, ECHO, FLOOD, SILENT };
+enum mode { HANDSHAKE, ECHO, FLOOD, RPC, SILENT };
 enum source { NOTHING, FROM_WAITING, FROM_FLOOD };
 
 struct buffer {
@@ -239,9 +241,26 @@ static void fill_payload(char *out, size_t size, unsigned number) {
     }
 }
 
+/* As many levels as fit, then white space. `size` is at least 300. */
+static void fill_book(char *out, size_t size, unsigned number, unsigned books) {
+    static const char level[] = ",[\"change\",36809.5,25487.0]", tail[] = "],\"asks\":[]}}}";
+    int used = snprintf(out, size,
+                        "{\"jsonrpc\":\"2.0\",\"method\":\"subscription\",\"params\":{\"channel\":\"book.I%03u-PERPETUAL.100ms\","
+                        "\"data\":{\"type\":\"change\",\"timestamp\":%llu,\"prev_change_id\":%llu,\"instrument_name\":"
+                        "\"I%03u-PERPETUAL\",\"change_id\":%llu,\"bids\":[[\"change\",36809.5,25487.0]",
+                        number % books, 1622627435737ull + number, 31479598064ull + number, number % books,
+                        31479598065ull + number);
+    char *at = out + used;
+    for (; at + sizeof level + sizeof tail < out + size; at += sizeof level - 1) memcpy(at, level, sizeof level - 1);
+    memset(at, ' ', (size_t)(out + size - at));
+    memcpy(out + size - sizeof tail + 1, tail, sizeof tail - 1);
+}
+
 static void prepare_flood(struct flood *f, const char *path) {
     size_t size = (size_t)query_number(path, "size", 320), batch = (size_t)query_number(path, "batch", 512);
     if (size > READ_BYTES * 16) size = READ_BYTES * 16;
+    unsigned books = (unsigned)query_number(path, "books", 0);
+    if (books > 0 && size < 300) size = 300;
     if (batch < 1 || batch > MAX_BATCH) batch = 512;
     uint8_t header[10];
     size_t header_bytes = put_header(header, 0x80 | TEXT, size);
@@ -250,7 +269,9 @@ static void prepare_flood(struct flood *f, const char *path) {
     f->block = grown(NULL, f->block_bytes);
     for (size_t i = 0; i < batch; i++) {
         memcpy(f->block + i * f->frame_bytes, header, header_bytes);
-        fill_payload((char *)f->block + i * f->frame_bytes + header_bytes, size, (unsigned)i);
+        char *payload = (char *)f->block + i * f->frame_bytes + header_bytes;
+        if (books > 0) fill_book(payload, size, (unsigned)i, books);
+        else fill_payload(payload, size, (unsigned)i);
     }
 }
 
@@ -404,7 +425,21 @@ static void on_close(struct connection *c, const uint8_t *payload, size_t size) 
     queue_close(c, size >= 2 ? (unsigned)(payload[0] << 8 | payload[1]) : 0);
 }
 
+static void answer_rpc(struct connection *c, const uint8_t *payload, size_t size) {
+    const uint8_t *id = memmem(payload, size, "\"id\":", 5);
+    char digits[21] = {0}, answer[160];
+    if (id == NULL) return;
+    size_t left = size - (size_t)(id + 5 - payload);
+    memcpy(digits, id + 5, left < 20 ? left : 20);
+    int used = snprintf(answer, sizeof answer,
+                        "{\"jsonrpc\":\"2.0\",\"id\":%llu,\"result\":{\"version\":\"1.2.26\"},\"usIn\":1535043730126248,"
+                        "\"usOut\":1535043730126250,\"usDiff\":2,\"testnet\":false}",
+                        strtoull(digits, NULL, 10));
+    queue_frame(c, 0x80 | TEXT, (const uint8_t *)answer, (size_t)used);
+}
+
 static void on_data(struct connection *c, uint8_t first, const uint8_t *payload, size_t size) {
+    if (c->mode == RPC && (first & 15) == TEXT) answer_rpc(c, payload, size);
     if (c->mode == ECHO) queue_frame(c, first, payload, size);
     if (c->mode != FLOOD || (first & 15) != TEXT || c->flood.left_bytes > 0) return;
     char digits[21] = {0};
@@ -479,6 +514,7 @@ static void header_value(const char *request, const char *name, char *out, size_
 static void choose_mode(struct connection *c, const char *path) {
     size_t name = strcspn(path, "?");
     if (name == 5 && strncmp(path, "/echo", name) == 0) c->mode = ECHO;
+    if (name == 4 && strncmp(path, "/rpc", name) == 0) c->mode = RPC;
     if (name == 7 && strncmp(path, "/silent", name) == 0) c->mode = SILENT;
     if (name != 6 || strncmp(path, "/flood", name) != 0) return;
     c->mode = FLOOD;

@@ -4,7 +4,7 @@ Everything here is data; README.md says in words what each row means.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,29 @@ ROWS: tuple[Row, ...] = (
     ),
     _flood(
         "flood-for-tls", "Flood of 320 B messages through a loop, wss://, for each message", True, FOR_PEERS, OTHERS
+    ),
+    Row(
+        name="routing",
+        title="Changes of 200 books, 600 B each, to the callback of their channel, ws://, for each message",
+        work="flood",
+        path="/flood?size=600&wait=1&books=200",
+        size=600,
+        count=500_000,
+        quick_count=100_000,
+        columns=tuple(replace(column, reference=column.reference and "picows-json") for column in LOOP_COLUMNS),
+        peers=("picows-json", "wsx-routed", "wsx-routed-data"),
+        aims=(Aim("user_ns", "wsx-routed", "picows-json", 0.15),),
+    ),
+    Row(
+        name="rpc",
+        title="A JSON-RPC request and its answer, awaited, ws://",
+        work="roundtrip",
+        path="/rpc",
+        count=20_000,
+        quick_count=4_000,
+        columns=tuple(replace(column, reference=column.reference and "wsx-raw") for column in ROUNDTRIP_COLUMNS),
+        peers=("wsx-raw", "wsx-rpc"),
+        aims=(Aim("p50_us", "wsx-rpc", "wsx-raw", 1.1),),
     ),
     Row(
         name="token-bucket",

@@ -75,7 +75,7 @@ def test_deadlines_of_answered_requests_take_no_room():
     for number in range(1, 10_001):
         opened(correlator, deadline=1e9 + number)
         correlator.close(number, Outcome.OK)
-    assert len(correlator._deadlines) < 100
+    assert len(correlator.deadlines) < 100
 
 
 def test_a_request_that_was_not_sent_has_no_deadline_and_outlives_the_connection():
@@ -86,6 +86,7 @@ def test_a_request_that_was_not_sent_has_no_deadline_and_outlives_the_connection
     assert correlator.due(2.0) == []
     assert (correlator.ended(2).outcome, correlator.ended(1), len(correlator)) == (Outcome.UNKNOWN, None, 1)
     assert correlator.close(1, Outcome.NOT_SENT) is waiting
+    assert (waiting.outcome, correlator.ended(1)) == (Outcome.NOT_SENT, None)
 
 
 def test_only_so_many_outcomes_are_remembered():

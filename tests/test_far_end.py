@@ -115,6 +115,28 @@ def test_a_flood_has_the_asked_count_and_size_and_an_end(
     asyncio.run(count_messages())
 
 
+def test_a_flood_of_books_is_json_of_the_asked_size_on_as_many_channels(far_end: FarEnd) -> None:
+    async def read() -> None:
+        async with connect(far_end.url("/flood?count=100&size=600&books=20", tls=False)) as client:
+            messages = [await client.recv() for _ in range(100)]
+        assert {len(message) for message in messages} == {600}
+        parsed = [json.loads(message)["params"] for message in messages]
+        assert len({params["channel"] for params in parsed}) == 20
+        assert all(len(params["data"]["bids"]) > 10 for params in parsed)
+
+    asyncio.run(read())
+
+
+def test_a_request_is_answered_with_its_id(far_end: FarEnd) -> None:
+    async def ask() -> None:
+        async with connect(far_end.url("/rpc", tls=False)) as client:
+            for number in (0, 7, 1 << 62):
+                await client.send(json.dumps({"id": number, "method": "public/test"}, separators=(",", ":")))
+                assert json.loads(await client.recv())["id"] == number
+
+    asyncio.run(ask())
+
+
 def test_a_waiting_flood_starts_with_each_message(far_end: FarEnd, tls: bool, context: ssl.SSLContext | None) -> None:
     async def flood_twice() -> None:
         async with connect(far_end.url("/flood?size=100&wait=1", tls=tls), ssl=context) as client:

@@ -34,7 +34,7 @@ class TestRequest:
                 assert await requests.request("public/x", {"a": [1, "é"]}) == {"a": [1, "é"]}
                 assert await requests.request("public/y", [1]) == [1]
                 assert await requests.request("public/z") == {}
-                assert server.raw[0] == '{"jsonrpc":"2.0","id":1,"method":"public/x","params":{"a":[1,"é"]}}'.encode()
+                assert server.raw[0] == '{"jsonrpc":"2.0","method":"public/x","id":1,"params":{"a":[1,"é"]}}'.encode()
                 assert [request["id"] for request in server.requests] == [1, 2, 3]
                 assert requests.pending == 0
 
@@ -277,7 +277,7 @@ class TestEndings:
                 task = asyncio.ensure_future(requests.request("silent"))
                 while not server.requests:
                     await asyncio.sleep(0)
-                pending = requests._desk.correlator._pending[1]
+                pending = requests._desk.correlator.pending[1]
                 pending.waiter.cancel()
                 server.push('{"id":1,"result":1}')
                 with pytest.raises(asyncio.CancelledError):

@@ -29,7 +29,6 @@ LAYERS = {
         "wsx._levels",
         "wsx._envelope",
         "wsx._json",
-        "wsx._router",
         "wsx._book_message",
         "wsx._book",
     ],
@@ -69,6 +68,8 @@ LAYERS = {
         "wsx.suspend_watch",
     ],
     "messaging": [
+        "wsx._correlation",
+        "wsx._router",
         "wsx.correlation",
         "wsx.json_rpc",
         "wsx.message_handler",

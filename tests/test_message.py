@@ -2,12 +2,17 @@
 
 import gc
 import io
+import json
 import pickle
+import subprocess
 import sys
 import types
 
+import msgspec
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from streams import BINARY, TEXT, Endpoint, frame
 
 from wsx._message import Message
@@ -148,3 +153,88 @@ def test_messages_leave_no_memory_behind():
 class Nothing(list):
     def append(self, item):
         """Keep nothing."""
+
+
+class TestPayload:
+    NOTIFICATION = b'{"method":"subscription","params":{"channel":"a","data":{"price":1.5,"amount":2}}}'
+
+    @pytest.mark.parametrize(
+        ("text", "payload"),
+        [
+            ('{"params":{"data":[1,2]}}', [1, 2]),
+            ('{"id":1,"result":{"a":null}}', {"a": None}),
+            ('{"result":1,"params":{"data":2}}', 2),
+            ('{"params":{"d\\u0061ta":3},"result":4}', 3),
+            ('{"params":[5],"\\u0072esult":6}', 6),
+            ('{"params":{"data":1,"data":2}}', 2),
+            ('{"params":{"data":18446744073709551617}}', 2**64 + 1),
+        ],
+    )
+    def test_it_is_the_data_of_a_notification_or_the_result_of_an_answer(self, text, payload):
+        assert Message(text.encode()).data_json() == payload
+
+    def test_nothing_but_the_payload_is_parsed(self):
+        assert Message(b'{"method":"m","params":{"x":nonsense,"data":7}}').data_json() == 7
+
+    @pytest.mark.parametrize("text", ["{}", '{"id":1,"error":{}}', '{"method":"\\u006d"}', "[1]", '{"params":[1]}'])
+    def test_a_message_without_one_says_so(self, text):
+        with pytest.raises(ValueError, match=r"neither params\.data nor result"):
+            Message(text.encode()).data_json()
+
+    @pytest.mark.parametrize("text", ['{"params":{"data":[1,}}', '{"result":NaN}', '{"result":1e400}', "hello"])
+    def test_one_that_is_not_json_is_said(self, text):
+        with pytest.raises(orjson.JSONDecodeError):
+            Message(text.encode()).data_json()
+
+    def test_both_parse_into_a_type(self):
+        class Trade(msgspec.Struct):
+            price: float
+            amount: int
+
+        class Params(msgspec.Struct):
+            data: Trade
+
+        class Notification(msgspec.Struct):
+            params: Params
+
+        message = Message(self.NOTIFICATION)
+        assert message.data_json(type=Trade) == Trade(1.5, 2)
+        assert message.json(type=Notification).params.data == Trade(1.5, 2)
+        escaped = Message(self.NOTIFICATION.replace(b'"channel"', b'"ch\\u0061nnel"'))
+        assert escaped.data_json(type=Trade) == Trade(1.5, 2)
+        with pytest.raises(ValueError, match=r"Expected `int`, got `object` - at `\$.amount`|Expected"):
+            message.data_json(type=list[int])
+
+    def test_without_msgspec_what_is_missing_is_said(self):
+        script = (
+            "import sys; sys.modules['msgspec'] = None\n"
+            "from wsx import Message\n"
+            "try: Message(b'1').json(type=int)\n"
+            "except ImportError as error: print(error)\n"
+        )
+        said = subprocess.check_output([sys.executable, "-c", script], text=True)
+        assert said == "parsing into a type needs msgspec: pip install 'wsx[msgspec]'\n"
+
+
+class TestExactNumbers:
+    @pytest.mark.parametrize(
+        "number",
+        [2**53 + 1, 10**18, 2**63, 2**64 - 1, 2**64, 2**64 + 1, -(2**63), -(2**63) - 1, 10**300, 0.1, 1e308, -0.0],
+    )
+    @pytest.mark.parametrize("place", ["%s", "[1,%s]", ' {"a" : %s } ', '{"a":"1234567890123456789012","b":[%s]}'])
+    def test_a_number_is_what_it_was(self, number, place):
+        message = Message((place % repr(number)).encode())
+        assert message.json() == json.loads(message.text)
+        assert repr(number) in repr(message.json())
+
+    @given(st.recursive(st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(), st.lists))
+    def test_any_numbers_are_what_they_were(self, value):
+        try:
+            parsed = Message(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")).json()
+        except ValueError:  # a lone surrogate, or an integer that no double can hold
+            return
+        assert repr(parsed) == repr(value)
+
+    def test_deep_text_with_a_long_number_is_refused_in_words(self):
+        with pytest.raises(ValueError, match="nested too deep to be parsed exactly"):
+            Message(b"[" * 1020 + b"12345678901234567890" + b"]" * 1020).json()

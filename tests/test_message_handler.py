@@ -8,6 +8,7 @@ from rpc_servers import Heard, RpcServer, rpc
 
 import wsx
 from wsx import Message
+from wsx._router import Router
 from wsx.events import CallbackFailed, ProtocolError
 from wsx.message_handler import Kind, MessageHandler, kind_of
 
@@ -155,6 +156,23 @@ class TestCallbacks:
             async with rpc() as (_, client, _, _):
                 with pytest.raises(TypeError, match="must not be a coroutine function"):
                     MessageHandler(client).on_unrouted(later)
+
+        run_bounded(main())
+
+    def test_a_router_of_ones_own_is_given_once_and_first(self):
+        class Own(Router):
+            """Python cannot override what is compiled: this one routes as its base."""
+
+        async def main():
+            async with RpcServer() as server, wsx.connect(server.url) as client:
+                seen, handler = [], MessageHandler(client, router=Own)
+                handler.on_channel("a", lambda message: seen.append(message.data_json()))
+                MessageHandler(client, router=Own)
+                wsx.JsonRpc(client)
+                server.push(push("a", 1))
+                await until(lambda: seen)
+                with pytest.raises(ValueError, match="taken by a Own already; give it Other first"):
+                    MessageHandler(client, router=type("Other", (Router,), {}))
 
         run_bounded(main())
 

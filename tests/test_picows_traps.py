@@ -30,10 +30,10 @@ from raw_server import (
 )
 
 import wsx
-from wsx.transport.tls import default_context
 from wsx._telemetry import Telemetry
 from wsx.testing.certificates import Authority
 from wsx.transport._pipe import PipeWriter
+from wsx.transport.tls import default_context
 
 
 @pytest.fixture(params=LOOPS)

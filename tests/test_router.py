@@ -292,6 +292,19 @@ class TestRules:
         line.bring('{"id":"beat","result":{}}', '{"id":"other","result":1}', '{"id":[1],"result":1}')
         assert answers == [("other", 1, 0), ([1], 1, 0)]
 
+    def test_a_connection_that_is_gone_is_no_error_of_the_application(self):
+        line = Line()
+        line.connect()
+        line.router.add_rule(b"heartbeat", b"test_request", ANSWER)
+
+        def gone(data):
+            raise ConnectionResetError
+
+        line.inbox.writer.attach(gone, int)
+        line.bring(TEST_REQUEST)
+        assert line.heard == []
+        assert line.telemetry.snapshot()["auto_answers"] == 0
+
     def test_without_a_connection_nothing_is_written(self):
         line = Line()
         line.router.add_rule(b"heartbeat", b"test_request", ANSWER)

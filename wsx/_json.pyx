@@ -10,6 +10,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint8_t
 
 from functools import lru_cache
+from importlib import import_module
 
 from orjson import loads as _loads
 
@@ -58,8 +59,7 @@ def _decoder(into):
 
 def _msgspec():
     try:
-        import msgspec
+        import_module("msgspec.json")
+        return import_module("msgspec")
     except ImportError:
         raise ImportError("parsing into a type needs msgspec: pip install 'wsx[msgspec]'") from None
-    import msgspec.json
-    return msgspec

@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint64_t
 
 from cpython.object cimport PyObject
 
+from wsx._correlation cimport Correlator
 from wsx._envelope cimport Fields, Span
 from wsx._inbox cimport Inbox, Tap
 from wsx._message cimport Message
@@ -33,7 +34,9 @@ cdef class Router(Tap):
     cdef public object unrouted          # takes what nobody else does; None: it flows on
     cdef public object scanner           # bytes -> str, bytes or None: another format; None: JSON-RPC
     cdef public object reader            # message -> is it an answer? for another format; None: nobody asks
-    cdef public object answers           # take_answer(...), or None: nobody waits for any
+    cdef public Correlator correlator    # whose requests get their results here, or None
+    cdef public object answers           # take_answer(...): what else an answer may be; None: nobody waits for any
+    cdef public object observer          # observer(pending, message, error): after an answer ended a request; or None
     cdef public object listener          # on_malformed(message, what), or None
     cdef list _rules                     # (method, params.type, payload) as bytes
     cdef set _quiet_ids                  # of the requests that rules send: their answers interest nobody
@@ -43,6 +46,7 @@ cdef class Router(Tap):
     cdef bint _answer(self, Message message, const Fields* fields) except -1
     cdef bint _give_answer(self, object request_id, object value, int kind, Message message) except -1
     cdef bint _apply_rules(self, const Fields* fields) except -1
+    cdef int _write(self, bytes payload) except -1
     cdef PyObject* _callbacks(self, const Span* channel, const Span* method) noexcept
     cdef PyObject* _by_prefix(self, const Span* channel) noexcept
     cdef bint _custom(self, Message message) except -1

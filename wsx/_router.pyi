@@ -3,6 +3,7 @@ from typing import Any, Protocol, Self, final, type_check_only
 
 from typing_extensions import disjoint_base
 
+from wsx._correlation import Correlator, Pending
 from wsx._inbox import Inbox, Tap
 from wsx._message import Message
 
@@ -36,7 +37,9 @@ class Router(Tap):
     unrouted: Callable[[Message], object] | None
     scanner: Callable[[bytes], str | bytes | None] | None
     reader: Callable[[Message], bool] | None
+    correlator: Correlator | None
     answers: _AnswerTaker | None
+    observer: Callable[[Pending, Message, Any], object] | None
     listener: _Listener | None
     def add_prefix(self, prefix: bytes, handler: Callable[[Message], object]) -> None: ...
     def remove_prefix(self, prefix: bytes, handler: Callable[[Message], object]) -> None: ...

@@ -17,12 +17,17 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
+from wsx._correlation cimport Pending
 from wsx._envelope cimport (
     FOUND, NUMBER_ID, PARSE_ME, REPEATED, TEXT_ID, Fields, Span, equals, find_elements, scan_envelope
 )
 from wsx._frame cimport TEXT
 from wsx._json cimport parse, parse_bytes
 from wsx._message cimport new_message
+
+from wsx.errors import Outcome
+
+cdef object _OK = Outcome.OK
 
 cdef enum:
     SMALLEST_TABLE = 16
@@ -207,19 +212,28 @@ cdef class Router(Tap):
         return NULL
 
     cdef bint _apply_rules(self, const Fields* fields) except -1:
-        """Write the frame of the rule that fits, if any does. A connection that is ending is not written to."""
+        """Write the frame of the rule that fits, if any does."""
         cdef bytes method, kind, payload
         for rule in self._rules:
             method, kind, payload = <tuple>rule
             if (equals(&fields.method, <const uint8_t*>PyBytes_AS_STRING(method), PyBytes_GET_SIZE(method))
                     and equals(&fields.type, <const uint8_t*>PyBytes_AS_STRING(kind), PyBytes_GET_SIZE(kind))):
-                if self.inbox.writer is not None:
-                    self.inbox.writer.write_frame(
-                        TEXT, True, <const uint8_t*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload)
-                    )
-                    self.inbox._telemetry.counters.auto_answers += 1
+                self._write(payload)
                 return True
         return False
+
+    cdef int _write(self, bytes payload) except -1:
+        """A text message past every queue. A connection that is ending says so by itself, and is not written to."""
+        if self.inbox.writer is None:
+            return 0
+        try:
+            self.inbox.writer.write_frame(
+                TEXT, True, <const uint8_t*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload)
+            )
+        except ConnectionError:
+            return 0
+        self.inbox._telemetry.counters.auto_answers += 1
+        return 0
 
     # ---- answers -----------------------------------------------------------------------------------------------------
 
@@ -236,8 +250,17 @@ cdef class Router(Tap):
         return self._give_answer(_id_of(fields), value, kind, message)
 
     cdef bint _give_answer(self, object request_id, object value, int kind, Message message) except -1:
+        cdef Pending pending
         if self._quiet_ids and isinstance(request_id, (int, str)) and request_id in self._quiet_ids:
             return True
+        if kind == RESULT and type(request_id) is int and self.correlator is not None:
+            pending = self.correlator.close(request_id, _OK)
+            if pending is not None:
+                if not pending.waiter.done():
+                    pending.waiter.set_result(value)
+                if self.observer is not None:
+                    self.observer(pending, message, None)
+                return True
         return self.answers.take_answer(request_id, value, kind, message)
 
     # ---- what the scan left open -------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ class JsonRpc(Requester):
         members: list[Pending] = []
         try:
             payloads = [self._open(members, method, params, until) for method, params in calls]
-            await self._send(b"[" + b",".join(payloads) + b"]", tuple(members))
+            await self._send_together(b"[" + b",".join(payloads) + b"]", members)
             await asyncio.wait([pending.waiter for pending in members])
         except BaseException:
             for pending in members:
@@ -72,9 +72,7 @@ class JsonRpc(Requester):
 
     def notify(self, method: str, params: Any = None) -> None:
         """Send a notification, which nobody answers. Raises as `client.send_nowait`, or as `Route.send` on a route."""
-        payload = b'{"jsonrpc":"2.0"' + _method(method) + _params(params) + b"}"
-        line: Any = self._line
-        getattr(line, "send_nowait", line.send)(payload, text=True)
+        self._write(_head(method) + b',"params":' + _params(params) + b"}", text=True)
 
     def on(self, method: str, callback: Callback) -> Callable[[], None]:
         """Call it with each message of the other side that has this method. What it returns takes it away again."""
@@ -82,6 +80,12 @@ class JsonRpc(Requester):
 
     def _listen(self) -> None:
         """The router finds JSON-RPC's answers by itself."""
+
+    async def _send_together(self, payload: bytes, members: list[Pending]) -> None:
+        if not self._send_now(payload):
+            await self._send_patiently(payload, members[0], None)
+        for pending in members:
+            self._desk.sent(pending)
 
     def _open(self, members: list[Pending], method: str, params: Any, until: float | None) -> bytes:
         waiter = self._desk.loop.create_future()
@@ -94,7 +98,7 @@ class _Strategy:
     """How JSON-RPC 2.0 writes requests (`Strategy`)."""
 
     def encode(self, request_id: int, method: str, params: Any) -> bytes:
-        return b'{"jsonrpc":"2.0","id":%d%b%b}' % (request_id, _method(method), _params(params))
+        return b'%b,"id":%d,"params":%b}' % (_head(method), request_id, _params(params))
 
     def read(self, message: Message) -> Answer | None:
         """Never asked: the router does this in compiled code."""
@@ -102,8 +106,8 @@ class _Strategy:
 
 
 @lru_cache(1024)
-def _method(method: str) -> bytes:
-    return b',"method":' + dumps(method) + b',"params":'
+def _head(method: str) -> bytes:
+    return b'{"jsonrpc":"2.0","method":' + dumps(method)
 
 
 def _params(params: Any) -> bytes:

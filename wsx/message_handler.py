@@ -69,13 +69,16 @@ def _kind(keys: dict[str, bool]) -> Kind:
 class MessageHandler:
     """Who gets which message of a client. line: the client, or the `Route` that a hook of it was given.
 
+    router: a subclass of `Router` (_router.pxd) that finds the key itself, in Cython; it is given once, before anything
+    else of the client's asks for a router. Raises ValueError where there is another one already.
+
     What `on_channel`, `on_prefix` and `on_method` return takes the callback away again. Where several fit, the exact
     channel is first, then the longest prefix, then the method; the others are not asked.
     """
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, *, router: type[Router] = Router) -> None:
         self._session = session_of(line)
-        self._router = router_of(self._session)
+        self._router = router_of(self._session, router)
 
     def on_channel(self, channel: str, callback: Callback, *, data_timeout: float | None = None) -> Callable[[], None]:
         """Call it with each message whose `params.channel` is `channel`. Raises TypeError for what cannot be called.
@@ -143,12 +146,16 @@ def session_of(line: Line) -> Session:
     return session
 
 
-def router_of(session: Session) -> Router:
-    """The session's router, made when it is first asked for."""
+def router_of(session: Session, kind: type[Router] = Router) -> Router:
+    """The session's router, made when it is first asked for. Raises ValueError where it is of another kind."""
     tap = session.inbox.tap
-    if isinstance(tap, Router):
+    if isinstance(tap, kind):
         return tap
-    router = Router(session.inbox)
+    if tap is not None:
+        raise ValueError(
+            f"this client's messages are taken by a {type(tap).__name__} already; give it {kind.__name__} first"
+        )
+    router = kind(session.inbox)
     router.listener = _Listener(session)
     session.inbox.tap = router
     return router

@@ -10,7 +10,6 @@ Not here: which answer belongs to which request (correlation.py), JSON-RPC's own
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Any, cast
 
 from wsx._message import Message
@@ -26,6 +25,7 @@ from wsx.errors import (
 )
 from wsx.events import LateAnswer, UnexpectedAnswer
 from wsx.message_handler import Line, router_of, session_of
+from wsx.rate_limiter import RateLimiter
 from wsx.route import Route
 from wsx.session import Session
 
@@ -33,17 +33,13 @@ _RESULT, _ERROR, _NEITHER = 0, 1, 2  # what an answer holds (_router.pyx); 3: bo
 
 
 class Desk:
-    """What the requesters of one client share. Made by `desk_of`.
-
-    observer(pending, message, error): called with each answer that ended a request; None: nobody looks.
-    """
-
-    observer: Callable[[Pending, Message, RpcError | None], object] | None = None
+    """What the requesters of one client share. Made by `desk_of`."""
 
     def __init__(self, session: Session, router: Router) -> None:
-        self.correlator = Correlator()
+        self.correlator = router.correlator = Correlator()
         self.loop = asyncio.get_running_loop()
-        self._session, self._router = session, router
+        self._session, self.router = session, router
+        self.by_method = isinstance(session.config.rate_limit, RateLimiter)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         session.epoch_listeners.append(self.on_epoch_ended)
@@ -51,7 +47,7 @@ class Desk:
     def sent(self, pending: Pending) -> None:
         """Its bytes have gone."""
         self.correlator.sent(pending)
-        if self.observer is not None:
+        if self.router.observer is not None:
             pending.sent_ns = time.monotonic_ns()
         deadline = pending.deadline
         if deadline is not None and (self._timer is None or deadline < self._timer_at):
@@ -68,8 +64,8 @@ class Desk:
             if pending is not None:
                 error = _error_of(value, pending.method, request_id) if kind else None
                 _settle(pending, error, value)
-                if self.observer is not None:
-                    self.observer(pending, message, error)
+                if self.router.observer is not None:
+                    self.router.observer(pending, message, error)
                 return True
         error = _error_of(value, "", request_id) if kind == _ERROR else None
         return self._stray(request_id, error, kind, message)
@@ -84,7 +80,7 @@ class Desk:
             value = answer.value if answer.error is None else answer.error
             return self.take_answer(answer.request_id, value, _RESULT if answer.error is None else _ERROR, message)
 
-        self._router.reader = read
+        self.router.reader = read
 
     def on_epoch_ended(self, end: End) -> None:
         """A connection is gone: what was sent over it will not be answered."""
@@ -101,7 +97,7 @@ class Desk:
     def _stray(self, request_id: Any, error: RpcError | None, kind: int, message: Message) -> bool:
         """An answer that resolves nothing."""
         ended = self.correlator.ended(request_id)
-        if ended is None and not self._router.inbox.flowing:
+        if ended is None and not self.router.inbox.flowing:
             return False
         if request_id is None and error is not None and self._reject_batch(error):
             return True
@@ -152,6 +148,8 @@ class Requester:
     def __init__(self, line: Line, strategy: Strategy, *, most_pending: int | None = None) -> None:
         self._line, self._strategy = line, strategy
         self._desk = desk_of(line)
+        self._by_method = self._desk.by_method and not isinstance(line, Route)
+        self._write: Any = line.send if isinstance(line, Route) else cast(Any, line).send_nowait
         if most_pending is not None:
             if most_pending < 1:
                 raise ValueError(f"most_pending must be at least 1, got {most_pending}")
@@ -173,11 +171,14 @@ class Requester:
         TooManyPending); `unknown` (AnswerTimeout, OutcomeUnknown). TypeError and ValueError for wrong arguments.
         """
         desk = self._desk
-        loop = desk.loop
-        pending = desk.correlator.open(method, _until(loop, timeout, deadline), loop.create_future())
+        waiter = desk.loop.create_future()
+        pending = desk.correlator.open(method, _until(desk.loop, timeout, deadline), waiter)
         try:
-            await self._send(self._strategy.encode(pending.request_id, method, params), (pending,), params)
-            return await pending.waiter
+            payload = self._strategy.encode(pending.request_id, method, params)
+            if not self._send_now(payload):
+                await self._send_patiently(payload, pending, params)
+            desk.sent(pending)
+            return await waiter
         except BaseException:
             desk.abandon(pending)
             raise
@@ -186,14 +187,22 @@ class Requester:
         """Have answers found."""
         self._desk.read_with(self._strategy)
 
-    async def _send(self, payload: bytes, members: tuple[Pending, ...], params: Any = None) -> None:
-        """Write what asks for all of `members`; wait for tokens and for room, but not beyond the deadline."""
-        if isinstance(self._line, Route):
-            self._line.send(payload, text=True)
-        else:
-            await _send(self._line, payload, members[0], params)
-        for pending in members:
-            self._desk.sent(pending)
+    def _send_now(self, payload: bytes) -> bool:
+        """Write a message. False where it has to wait for tokens or for room."""
+        if self._by_method:
+            return False
+        try:
+            self._write(payload, text=True)
+        except (RateLimited, Backpressure):
+            return False
+        return True
+
+    async def _send_patiently(self, payload: bytes, pending: Pending, params: Any) -> None:
+        """Write it once there are tokens and room, but not beyond the deadline."""
+        client: Any = self._line  # a route waits for neither
+        deadline = pending.deadline
+        timeout = None if deadline is None else deadline - self._desk.loop.time()
+        await client._send(payload, True, (1, pending.method, params), timeout)
 
 
 def desk_of(line: Line) -> Desk:
@@ -203,13 +212,6 @@ def desk_of(line: Line) -> Desk:
     if router.answers is None:
         router.answers = Desk(session, router)
     return cast(Desk, router.answers)
-
-
-async def _send(client: Any, payload: bytes, pending: Pending, params: Any) -> None:
-    """Write it as soon as there are tokens and room, before its deadline."""
-    deadline = pending.deadline
-    timeout = None if deadline is None else deadline - asyncio.get_running_loop().time()
-    await client._send(payload, True, (1, pending.method, params), timeout)
 
 
 def _until(loop: asyncio.AbstractEventLoop, timeout: float | None, deadline: float | None) -> float | None:
@@ -224,12 +226,13 @@ def _until(loop: asyncio.AbstractEventLoop, timeout: float | None, deadline: flo
 
 def _settle(pending: Pending, error: BaseException | None, value: Any = None) -> None:
     """Give the caller, if it still waits, what came of it."""
-    if pending.waiter.done():
+    waiter = pending.waiter
+    if waiter.done():
         return
     if error is None:
-        pending.waiter.set_result(value)
+        waiter.set_result(value)
     else:
-        pending.waiter.set_exception(error)
+        waiter.set_exception(error)
 
 
 def _error_of(value: Any, method: str, request_id: Any) -> RpcError:

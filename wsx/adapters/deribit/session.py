@@ -93,8 +93,8 @@ class Deribit(Exchange, PublicRequests):
     async def restore(self, route: Route) -> None:
         """Prepare a new connection (an `on_open` hook)."""
         desk = desk_of(route)
-        if desk.observer is None:
-            desk.observer, self._limiter = self._observe, route.session.config.rate_limit
+        if desk.router.observer is None:
+            desk.router.observer, self._limiter = self._observe, route.session.config.rate_limit
             route.session.epoch_listeners.append(self._on_lost)
         await super().restore(route)
         self._plan_refresh()
