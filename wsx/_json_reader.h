@@ -21,7 +21,7 @@
 
 #define WSX_JSON_DEPTH 64          /* containers within containers that are skipped; deeper is refused */
 #define WSX_JSON_SHORT 64          /* bytes that an escaped text may have unescaped and still be compared */
-#define WSX_JSON_READER_HUGE 1000000000   /* an exponent beyond every number: the value is not representable */
+#define WSX_JSON_HUGE 1000000000   /* an exponent beyond every number: the value is not representable */
 
 /* A string's content. Escapes are resolved into `own` where the result is short ASCII; else it equals nothing: size is SIZE_MAX. */
 typedef struct {
@@ -30,7 +30,7 @@ typedef struct {
     char own[WSX_JSON_SHORT];
 } wsx_json_text;
 
-/* mantissa * 10**exponent, exactly. Zero has exponent 0; a mantissa beyond 18 or 19 digits has exponent WSX_JSON_READER_HUGE. */
+/* mantissa * 10**exponent, exactly. Zero has exponent 0; a mantissa beyond 18 or 19 digits has exponent WSX_JSON_HUGE. */
 typedef struct {
     int64_t mantissa;
     int32_t exponent;
@@ -192,7 +192,7 @@ static inline const char *wsx_json_exponent(const char *p, const char *end, int6
     if (p < end && (*p == '-' || *p == '+'))
         p++;
     for (first = p; p < end && (unsigned)(*p - '0') < 10; p++) {
-        if (value < WSX_JSON_READER_HUGE)
+        if (value < WSX_JSON_HUGE)
             value = value * 10 + (*p - '0');
     }
     *exponent += negative ? -value : value;
@@ -226,8 +226,8 @@ static inline const char *wsx_json_number(const char *p, const char *end, wsx_de
     }
     if (fits && m == 0)
         exponent = 0;
-    else if (!fits || exponent > WSX_JSON_READER_HUGE || exponent < -WSX_JSON_HUGE)
-        exponent = WSX_JSON_READER_HUGE;
+    else if (!fits || exponent > WSX_JSON_HUGE || exponent < -WSX_JSON_HUGE)
+        exponent = WSX_JSON_HUGE;
     out->mantissa = negative ? -(int64_t)m : (int64_t)m;
     out->exponent = (int32_t)exponent;
     return p;

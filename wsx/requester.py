@@ -18,9 +18,11 @@ from wsx.connection import End
 from wsx.correlation import Correlator, Pending, Strategy
 from wsx.errors import (
     AnswerTimeout,
+    Backpressure,
     ConnectionClosed,
     Outcome,
     OutcomeUnknown,
+    RateLimited,
     RpcError,
 )
 from wsx.events import LateAnswer, UnexpectedAnswer
