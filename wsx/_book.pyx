@@ -182,7 +182,8 @@ cdef tuple _broken_chain(const BookFields* fields, int64_t last):
         return "duplicate", f"change {change_id} came again"
     if 0 <= change_id < last:
         return "out of order", f"change {change_id} came after {last}"
-    return "gap", f"change {change_id} follows {fields.ids[PREV_CHANGE_ID]}, but the book is at {last}: something was missed"
+    follows = f"change {change_id} follows {fields.ids[PREV_CHANGE_ID]}"
+    return "gap", f"{follows}, but the book is at {last}: something was missed"
 
 
 cdef int _checked_side(object side) except -1:
