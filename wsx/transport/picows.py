@@ -23,6 +23,7 @@ from wsx.errors import ConnectionFailed, Stage
 from wsx.events import OpeningTimes
 from wsx.transport._listener import Listener, PicowsWriter
 from wsx.transport.base import Opening, TransportOwner
+from wsx.transport.error_watch import with_error_watch
 from wsx.transport.handshake import Response, ResponseReader, build_request, sec_websocket_accept
 from wsx.transport.resolver import AddrInfo, resolve
 from wsx.transport.socket_options import apply_options
@@ -147,7 +148,8 @@ async def _start_front(opening: Opening, sock: Any, stage: Stage, tls: dict[str,
     """The socket under the loop, with TLS where the endpoint asks for it."""
     front = _Front(opening)
     try:
-        await aiofastnet.create_connection(asyncio.get_running_loop(), lambda: front, sock=sock, **tls)
+        loop = with_error_watch(asyncio.get_running_loop())
+        await aiofastnet.create_connection(loop, lambda: front, sock=sock, **tls)
     except (ssl.SSLError, OSError) as error:
         raise ConnectionFailed(stage, describe_failure(error)) from error
     except ValueError:  # a server_hostname that TLS does not take: nobody owns the socket yet
@@ -203,7 +205,13 @@ class _Front(asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.lost = True
         if not self._answer.done():
-            self._settle(self._reader.eof)
+            self._settle(lambda: self._end(error))
+
+    def _end(self, error: Exception | None) -> None:
+        """In TLS 1.3 a server refuses this client's certificate only after the handshake."""
+        if isinstance(error, ssl.SSLError) and self._reader.status is None:
+            raise ConnectionFailed(Stage.TLS, describe_failure(error)) from error
+        self._reader.eof()
 
     def _settle(self, step: Any) -> None:
         try:
