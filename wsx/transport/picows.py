@@ -45,6 +45,8 @@ async def dial(opening: Opening) -> "PicowsTransport":
         async with asyncio.timeout_at(opening.deadline):
             return await _open(opening, progress)
     except TimeoutError as error:
+        if progress.reader is not None and progress.reader.status is not None:
+            progress.reader.eof()  # rejected, but the body never ended: say so rather than time out
         limit = f"connect_timeout={opening.config.connect_timeout:g} s"
         raise ConnectionFailed(progress.stage, f"no answer from {opening.endpoint.origin} within {limit}") from error
 
@@ -54,6 +56,7 @@ async def _open(opening: Opening, progress: "_Progress") -> "PicowsTransport":
     sock = await _connect(opening, progress)
     progress.enter(_stage_after_tcp(opening.endpoint))
     front = await _start_front(opening, sock, progress.stage, tls)
+    progress.reader = front.reader
     try:
         progress.enter(Stage.UPGRADE)
         response = await front.upgrade()
@@ -68,7 +71,9 @@ async def _open(opening: Opening, progress: "_Progress") -> "PicowsTransport":
 
 
 class _Progress:
-    """Which stage an opening is in, and how long each took."""
+    """Which stage an opening is in, and how long each took. reader: of the answer, once one is waited for."""
+
+    reader: ResponseReader | None = None
 
     def __init__(self) -> None:
         self.stage = Stage.DNS
@@ -167,9 +172,8 @@ class _Front(asyncio.BufferedProtocol):
     def __init__(self, opening: Opening) -> None:
         nonce = os.urandom(16)
         config = opening.config
-        self._deadline = opening.deadline
         self._request = build_request(opening.endpoint, opening.headers, config.subprotocols, nonce=nonce)
-        self._reader = ResponseReader(nonce, config.subprotocols, now=time.time())
+        self.reader = ResponseReader(nonce, config.subprotocols, now=time.time())
         self._buffer = bytearray(_FRONT_BUFFER_BYTES)
         self._answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self.leftover = b""
@@ -177,12 +181,7 @@ class _Front(asyncio.BufferedProtocol):
     async def upgrade(self) -> Response:
         """Send the request and wait for a valid 101; what came behind it is in `leftover`."""
         self.transport.write(self._request)
-        try:
-            return await self._answer
-        except asyncio.CancelledError:
-            if self._reader.status is not None and asyncio.get_running_loop().time() >= self._deadline:
-                self._reader.eof()  # rejected, but the body never ended: say so rather than time out
-            raise
+        return await self._answer
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -195,11 +194,11 @@ class _Front(asyncio.BufferedProtocol):
         if self._answer.done():
             self.leftover += data  # TLS may hand over what it had decrypted before the pause
             return
-        self._settle(lambda: self._reader.feed(data))
+        self._settle(lambda: self.reader.feed(data))
 
     def eof_received(self) -> bool:
         if not self._answer.done():
-            self._settle(self._reader.eof)
+            self._settle(self.reader.eof)
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -209,9 +208,9 @@ class _Front(asyncio.BufferedProtocol):
 
     def _end(self, error: Exception | None) -> None:
         """In TLS 1.3 a server refuses this client's certificate only after the handshake."""
-        if isinstance(error, ssl.SSLError) and self._reader.status is None:
+        if isinstance(error, ssl.SSLError) and self.reader.status is None:
             raise ConnectionFailed(Stage.TLS, describe_failure(error)) from error
-        self._reader.eof()
+        self.reader.eof()
 
     def _settle(self, step: Any) -> None:
         try:
