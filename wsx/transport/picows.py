@@ -30,7 +30,8 @@ from wsx.transport.socket_options import apply_options
 from wsx.transport.tls import default_context, describe_failure
 
 _HAPPY_EYEBALLS_DELAY = 0.25  # seconds before the next address is tried beside the last (RFC 8305 5)
-_READ_BUFFER_BYTES = 32 * 1024  # picows doubles it under load
+_READ_BUFFER_BYTES = 32 * 1024  # picows doubles it when a read has filled it
+_READ_BYTES = 128 * 1024  # at most so many in one read, so that the loop is not held up and the buffer stays small
 _FRONT_BUFFER_BYTES = 4096
 
 
@@ -263,7 +264,7 @@ class PicowsTransport:
         """From now on picows reads, first what came behind the 101."""
         self._front = None
         if not front.lost:
-            self._underlying.set_protocol(self._protocol)
+            self._underlying.set_protocol(_Reader(self._protocol))
         _feed(self._protocol, front.leftover)
         if front.lost:
             self._protocol.connection_lost(None)
@@ -293,6 +294,19 @@ class PicowsTransport:
 
     def get_extra_info(self, name: str) -> Any:
         return self._underlying.get_extra_info(name)
+
+
+class _Reader(asyncio.BufferedProtocol):
+    """picows' protocol with bounded reads: a flood of small frames would grow its buffer to the size of the kernel's."""
+
+    def __init__(self, protocol: Any) -> None:
+        self._get_buffer = protocol.get_buffer
+        for name in ("buffer_updated", "eof_received", "connection_lost", "pause_writing", "resume_writing"):
+            setattr(self, name, getattr(protocol, name))
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        buffer: memoryview = self._get_buffer(sizehint)
+        return buffer if len(buffer) <= _READ_BYTES else buffer[:_READ_BYTES]
 
 
 class _Discard(asyncio.BufferedProtocol):
