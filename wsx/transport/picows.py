@@ -264,7 +264,7 @@ class PicowsTransport:
         """From now on picows reads, first what came behind the 101."""
         self._front = None
         if not front.lost:
-            self._underlying.set_protocol(_Reader(self._protocol))
+            self._underlying.set_protocol(_Reader(self._protocol, self._owner))
         _feed(self._protocol, front.leftover)
         if front.lost:
             self._protocol.connection_lost(None)
@@ -299,14 +299,20 @@ class PicowsTransport:
 class _Reader(asyncio.BufferedProtocol):
     """picows' protocol with bounded reads: a flood of small frames would grow its buffer to the size of the kernel's."""
 
-    def __init__(self, protocol: Any) -> None:
+    def __init__(self, protocol: Any, owner: TransportOwner) -> None:
+        self._protocol, self._owner = protocol, owner
         self._get_buffer = protocol.get_buffer
-        for name in ("buffer_updated", "eof_received", "connection_lost", "pause_writing", "resume_writing"):
+        for name in ("buffer_updated", "eof_received", "pause_writing", "resume_writing"):
             setattr(self, name, getattr(protocol, name))
 
     def get_buffer(self, sizehint: int) -> memoryview:
         buffer: memoryview = self._get_buffer(sizehint)
         return buffer if len(buffer) <= _READ_BYTES else buffer[:_READ_BYTES]
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if error is not None and not isinstance(error, OSError):
+            self._owner.on_broken(error)  # picows had no memory for a larger buffer, say
+        self._protocol.connection_lost(error)
 
 
 class _Discard(asyncio.BufferedProtocol):
