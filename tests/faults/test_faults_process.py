@@ -320,6 +320,11 @@ def _no_room_uvloop():
     _no_room("uvloop")
 
 
+def address_space():
+    """Bytes of addresses in use."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
 def _no_room(loop):
     size = 64 << 20
     go, large = threading.Event(), frame(TEXT, bytes(size))
@@ -336,7 +341,7 @@ def _no_room(loop):
             assert (await client.recv()).text == "small"
             await asyncio.sleep(0.05)
             soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-            used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            used = address_space()
             resource.setrlimit(resource.RLIMIT_AS, (used + size + size // 2, hard))
             go.set()
             try:
