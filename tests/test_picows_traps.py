@@ -398,7 +398,7 @@ def test_p15_one_read_is_bounded_however_much_is_there(run):
             peer.close()
         return max(reads)
 
-    assert run(main()) <= 512 * 1024
+    assert run(main()) <= 256 * 1024
 
 
 def test_p16_a_stuck_peer_is_noticed_by_pings_of_wsxs_own(run):
@@ -445,7 +445,7 @@ def test_p16_closing_is_bounded_where_the_peer_takes_no_part(run):
 
 @pytest.mark.parametrize("tls", [False, True], ids=["upgrade", "tls"])
 def test_p16_one_deadline_covers_every_stage_of_opening(run, tls):
-    default_context()  # reading the system's roots for the first time may take longer than the deadline
+    default_context()  # loading the roots takes longer than the deadline where the machine is busy
 
     async def main():
         async with RawServer(lambda request: None) as server:

@@ -131,6 +131,7 @@ class Client(Lane):
 
         Raises KeyError where there is no such subscription, else as `send`.
         """
+        self._check_caller()
         subscribed = message if subscription is None else subscription
         if subscribed not in self._session.subscriptions:
             raise KeyError(f"not subscribed on {self.name!r}: {subscribed!r}")

@@ -23,14 +23,15 @@ from wsx.errors import ConnectionFailed, Stage
 from wsx.events import OpeningTimes
 from wsx.transport._listener import Listener, PicowsWriter
 from wsx.transport.base import Opening, TransportOwner
+from wsx.transport.error_watch import with_error_watch
 from wsx.transport.handshake import Response, ResponseReader, build_request, sec_websocket_accept
 from wsx.transport.resolver import AddrInfo, resolve
 from wsx.transport.socket_options import apply_options
 from wsx.transport.tls import default_context, describe_failure
 
 _HAPPY_EYEBALLS_DELAY = 0.25  # seconds before the next address is tried beside the last (RFC 8305 5)
-_READ_BUFFER_BYTES = 32 * 1024  # at first; picows doubles it under load
-_READ_BYTES = 448 * 1024  # in one read: 7/8 of 512 KiB, where the buffer then ends, unless one frame needs more
+_READ_BUFFER_BYTES = 32 * 1024  # at first; picows doubles it when a read has filled it
+_READ_BYTES = 224 * 1024  # in one read: 7/8 of 256 KiB, where the buffer then ends, unless one frame needs more
 _FRONT_BUFFER_BYTES = 4096
 
 
@@ -45,6 +46,8 @@ async def dial(opening: Opening) -> "PicowsTransport":
         async with asyncio.timeout_at(opening.deadline):
             return await _open(opening, progress)
     except TimeoutError as error:
+        if progress.reader is not None and progress.reader.status is not None:
+            progress.reader.eof()  # rejected, but the body never ended: say so rather than time out
         limit = f"connect_timeout={opening.config.connect_timeout:g} s"
         raise ConnectionFailed(progress.stage, f"no answer from {opening.endpoint.origin} within {limit}") from error
 
@@ -54,6 +57,7 @@ async def _open(opening: Opening, progress: "_Progress") -> "PicowsTransport":
     sock = await _connect(opening, progress)
     progress.enter(_stage_after_tcp(opening.endpoint))
     front = await _start_front(opening, sock, progress.stage, tls)
+    progress.reader = front.reader
     try:
         progress.enter(Stage.UPGRADE)
         response = await front.upgrade()
@@ -68,7 +72,9 @@ async def _open(opening: Opening, progress: "_Progress") -> "PicowsTransport":
 
 
 class _Progress:
-    """Which stage an opening is in, and how long each took."""
+    """Which stage an opening is in, and how long each took. reader: of the answer, once one is waited for."""
+
+    reader: ResponseReader | None = None
 
     def __init__(self) -> None:
         self.stage = Stage.DNS
@@ -148,7 +154,8 @@ async def _start_front(opening: Opening, sock: Any, stage: Stage, tls: dict[str,
     """The socket under the loop, with TLS where the endpoint asks for it."""
     front = _Front(opening)
     try:
-        await aiofastnet.create_connection(asyncio.get_running_loop(), lambda: front, sock=sock, **tls)
+        loop = with_error_watch(asyncio.get_running_loop())
+        await aiofastnet.create_connection(loop, lambda: front, sock=sock, **tls)
     except (ssl.SSLError, OSError) as error:
         raise ConnectionFailed(stage, describe_failure(error)) from error
     except ValueError:  # a server_hostname that TLS does not take: nobody owns the socket yet
@@ -166,9 +173,8 @@ class _Front(asyncio.BufferedProtocol):
     def __init__(self, opening: Opening) -> None:
         nonce = os.urandom(16)
         config = opening.config
-        self._deadline = opening.deadline
         self._request = build_request(opening.endpoint, opening.headers, config.subprotocols, nonce=nonce)
-        self._reader = ResponseReader(nonce, config.subprotocols, now=time.time())
+        self.reader = ResponseReader(nonce, config.subprotocols, now=time.time())
         self._buffer = bytearray(_FRONT_BUFFER_BYTES)
         self._answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self.leftover = b""
@@ -176,12 +182,7 @@ class _Front(asyncio.BufferedProtocol):
     async def upgrade(self) -> Response:
         """Send the request and wait for a valid 101; what came behind it is in `leftover`."""
         self.transport.write(self._request)
-        try:
-            return await self._answer
-        except asyncio.CancelledError:
-            if self._reader.status is not None and asyncio.get_running_loop().time() >= self._deadline:
-                self._reader.eof()  # rejected, but the body never ended: say so rather than time out
-            raise
+        return await self._answer
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -194,17 +195,23 @@ class _Front(asyncio.BufferedProtocol):
         if self._answer.done():
             self.leftover += data  # TLS may hand over what it had decrypted before the pause
             return
-        self._settle(lambda: self._reader.feed(data))
+        self._settle(lambda: self.reader.feed(data))
 
     def eof_received(self) -> bool:
         if not self._answer.done():
-            self._settle(self._reader.eof)
+            self._settle(self.reader.eof)
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost = True
         if not self._answer.done():
-            self._settle(self._reader.eof)
+            self._settle(lambda: self._end(error))
+
+    def _end(self, error: Exception | None) -> None:
+        """In TLS 1.3 a server refuses this client's certificate only after the handshake."""
+        if isinstance(error, ssl.SSLError) and self.reader.status is None:
+            raise ConnectionFailed(Stage.TLS, describe_failure(error)) from error
+        self.reader.eof()
 
     def _settle(self, step: Any) -> None:
         try:
@@ -330,9 +337,16 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
     read brought more than the processor's caches hold, and ten thousand messages at once to who reads them in a loop.
     """
 
+    owner: TransportOwner
+
     def get_buffer(self, size_hint: int) -> memoryview:
         buffer: memoryview = _picows_buffer(self, size_hint)
         return buffer if len(buffer) <= _READ_BYTES else buffer[:_READ_BYTES]
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if error is not None and not isinstance(error, OSError):
+            self.owner.on_broken(error)  # there was no memory for a larger buffer, say
+        super().connection_lost(error)
 
 
 class _ParserLog:
@@ -369,6 +383,7 @@ def _hand_over(opening: Opening, underlying: Any) -> Any:
         _ParserLog(opening.sink, opening.owner), False, None, False, None, None, 1, False,
         opening.config.max_message_size, None, _READ_BUFFER_BYTES,
     )  # fmt: skip
+    protocol.owner = opening.owner
     protocol.connection_made(_Quiet(underlying))
     key = protocol.transport.request.headers["Sec-WebSocket-Key"]
     head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

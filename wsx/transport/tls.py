@@ -34,6 +34,8 @@ def describe_failure(error: Exception) -> str:
         return "the server does not speak TLS on this port; it answered in plain text (ws:// instead of wss://?)"
     if "UNSUPPORTED_PROTOCOL" in reason or "PROTOCOL_VERSION" in reason:
         return f"the server offers no TLS version that is accepted here, 1.2 or newer ({reason})"
+    if "CERTIFICATE_REQUIRED" in reason:
+        return f"the server wants a certificate of this client's: load it into an ssl.SSLContext, pass ssl= ({reason})"
     if isinstance(error, ssl.SSLError):
         return f"the TLS handshake failed: {reason or error}"
     return f"the connection was cut during the TLS handshake: {error}"
