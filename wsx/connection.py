@@ -15,7 +15,15 @@ from wsx.clock import Clock
 from wsx.config import Config
 from wsx.data_watch import DataWatch
 from wsx.endpoint import Endpoint
-from wsx.errors import ConnectionLost, DataTimeout, InvalidUtf8, MessageTooBig, ProtocolError, WsxError
+from wsx.errors import (
+    ConnectionClosed,
+    ConnectionLost,
+    DataTimeout,
+    InvalidUtf8,
+    MessageTooBig,
+    ProtocolError,
+    WsxError,
+)
 from wsx.headers import CheckedHeaders
 from wsx.heartbeat import Heartbeat
 from wsx.transport.base import Dial, Opening, Transport
@@ -87,6 +95,12 @@ class Connection:
     def closing(self) -> bool:
         """Nothing may be sent any more."""
         return self._outcome is not None or self._close_sent or self.end.done()
+
+    @property
+    def ending(self) -> WsxError | None:
+        """What ends it, as an error; None while nothing is known to."""
+        end = self.end.result() if self.end.done() else self._outcome
+        return None if end is None else end.error or ConnectionClosed(end.code, end.reason)
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake; the whole of it takes at most `close_timeout`."""

@@ -14,7 +14,7 @@ from wsx.backoff import Backoff
 from wsx.clock import Clock, MonotonicClock
 from wsx.config import ErrorJudge
 from wsx.connection import End
-from wsx.errors import ConnectionClosed
+from wsx.errors import ConnectionClosed, Verdict
 from wsx.reconnection import Attempts, GiveUp, HostBudget, Plan
 
 
@@ -72,7 +72,7 @@ class Driver:
     def lost(self, end: End) -> None:
         """The open connection has ended."""
         error = end.error or ConnectionClosed(end.code, end.reason)
-        verdict = self._handler.judge(end.error) if end.error else self._handler.judge_close(end.code, end.reason)
+        verdict = self._judge(error)
         now_ns, jitter = self._clock.now_ns(), self._jitter()
         decision = self._attempts.lost(error, verdict, now_ns, jitter=jitter, host=self._host())
         if isinstance(decision, GiveUp):
@@ -95,6 +95,14 @@ class Driver:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
+    def _judge(self, error: BaseException) -> Verdict:
+        """A connection that was closed, restored or not yet, is judged by its code."""
+        if isinstance(error, ConnectionClosed):
+            verdict: Verdict = self._handler.judge_close(error.code, error.reason)
+        else:
+            verdict = self._handler.judge(error)
+        return verdict
+
     def _begin(self, plan: Plan, error: BaseException | None) -> None:
         self._hurry.clear()
         self._task = asyncio.get_running_loop().create_task(self._recover(plan, error), name="wsx-reconnect")
@@ -109,7 +117,7 @@ class Driver:
             except Exception as failure:
                 error = failure
                 self._hurry.clear()  # whoever said it meanwhile has had this attempt
-                verdict, now_ns = self._handler.judge(failure), self._clock.now_ns()
+                verdict, now_ns = self._judge(failure), self._clock.now_ns()
                 decision = self._attempts.failed(failure, verdict, now_ns, jitter=self._jitter())
         self._owner.on_give_up(decision)
 

@@ -110,6 +110,13 @@ class Blocked(Record):
 
 
 @dataclass(frozen=True)
+class GaveUp(Record):
+    """The client closed by itself; error: the name of why."""
+
+    error: str
+
+
+@dataclass(frozen=True)
 class Depths(Record):
     """What waited at this moment: name -> (depth, limit)."""
 

@@ -15,6 +15,7 @@ from history import (
     Depths,
     Dialled,
     Fault,
+    GaveUp,
     Healed,
     History,
     Over,
@@ -216,6 +217,13 @@ def backing_off(history: History) -> Iterator[str]:
             waiting = None
 
 
+def living_on(history: History) -> Iterator[str]:
+    """The client ends by itself only where its attempts are used up, or the peer broke the protocol too often."""
+    yield from (
+        f"the client gave up for {gave.error}" for gave in history.of(GaveUp) if gave.error != "ReconnectExhausted"
+    )
+
+
 def closing(history: History) -> Iterator[str]:
     """close() returns within close_timeout, unless the loop did not run."""
     most_ns = round(history.settings.config.close_timeout * NS) + MS
@@ -264,6 +272,7 @@ PROMISES: tuple[Promise, ...] = (
     noticing,
     bounded,
     backing_off,
+    living_on,
     closing,
     ending_once,
     leaving_nothing,

@@ -19,6 +19,7 @@ from history import (
     Depths,
     Dialled,
     Fault,
+    GaveUp,
     Healed,
     History,
     Over,
@@ -498,6 +499,8 @@ class World:
         self.calm = False
         await asyncio.gather(self.misbehave(), self.act())
         self.calm = True
+        if self.client.state is wsx.State.CLOSED and not any(asked.what == "close" for asked in self.history.of(Asked)):
+            self.note(GaveUp, type(self.client.error).__name__)
         await self._close()
         if reader is not None:
             await reader
