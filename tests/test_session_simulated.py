@@ -107,6 +107,7 @@ def test_a_server_that_closes_while_a_connection_is_restored_is_judged_by_its_co
 
         async with connect(MemoryServer(Door(), opened), loop, on_open=[hook]) as client:
             connections[0].abort()
+            await asyncio.sleep(0.1)
             await client.wait_open()
             return client.epoch, len(connections), client.error
 
