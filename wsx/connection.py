@@ -15,15 +15,7 @@ from wsx.clock import Clock
 from wsx.config import Config
 from wsx.data_watch import DataWatch
 from wsx.endpoint import Endpoint
-from wsx.errors import (
-    ConnectionClosed,
-    ConnectionLost,
-    DataTimeout,
-    InvalidUtf8,
-    MessageTooBig,
-    ProtocolError,
-    WsxError,
-)
+from wsx.errors import ConnectionLost, DataTimeout, InvalidUtf8, MessageTooBig, ProtocolError, WsxError
 from wsx.headers import CheckedHeaders
 from wsx.heartbeat import Heartbeat
 from wsx.transport.base import Dial, Opening, Transport
@@ -97,10 +89,9 @@ class Connection:
         return self._outcome is not None or self._close_sent or self.end.done()
 
     @property
-    def ending(self) -> WsxError | None:
-        """What ends it, as an error; None while nothing is known to."""
-        end = self.end.result() if self.end.done() else self._outcome
-        return None if end is None else end.error or ConnectionClosed(end.code, end.reason)
+    def outcome(self) -> End | None:
+        """How it ends, once that is known."""
+        return self.end.result() if self.end.done() else self._outcome
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake; the whole of it takes at most `close_timeout`."""

@@ -14,7 +14,7 @@ from wsx.backoff import Backoff
 from wsx.clock import Clock, MonotonicClock
 from wsx.config import ErrorJudge
 from wsx.connection import End
-from wsx.errors import ConnectionClosed, Verdict
+from wsx.errors import ConnectionClosed, NotConnected, Verdict
 from wsx.reconnection import Attempts, GiveUp, HostBudget, Plan
 
 
@@ -115,10 +115,10 @@ class Driver:
             try:
                 return await self._owner.open_once()
             except Exception as failure:
-                error = failure
+                error = _what_ended(failure)
                 self._hurry.clear()  # whoever said it meanwhile has had this attempt
-                verdict, now_ns = self._judge(failure), self._clock.now_ns()
-                decision = self._attempts.failed(failure, verdict, now_ns, jitter=self._jitter())
+                verdict, now_ns = self._judge(error), self._clock.now_ns()
+                decision = self._attempts.failed(error, verdict, now_ns, jitter=self._jitter())
         self._owner.on_give_up(decision)
 
     async def _wait(self, delay_seconds: float) -> None:
@@ -128,3 +128,8 @@ class Driver:
                 async with asyncio.timeout(delay_seconds):
                     await self._hurry.wait()
         self._hurry.clear()
+
+
+def _what_ended(failure: Exception) -> BaseException:
+    """A hook or a subscription that came too late for its connection says so; what ended that one is its cause."""
+    return failure.__cause__ or failure if isinstance(failure, NotConnected) else failure

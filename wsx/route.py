@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from wsx._message import Message
 from wsx.connection import Connection
-from wsx.errors import NotConnected, SlowConsumer
+from wsx.errors import ConnectionClosed, NotConnected, SlowConsumer
 
 _TEXT, _BINARY = 0x1, 0x2
 _POLICY_VIOLATION = 1008
@@ -34,7 +34,7 @@ class Route:
     def send(self, data: Any, *, text: bool | None = None) -> None:
         """Send a message past the rate limit. Raises NotConnected where the connection has ended."""
         if self._connection.closing:
-            raise NotConnected("the connection ended before it was restored; nothing was sent")
+            raise self._too_late()
         as_text = isinstance(data, str) if text is None else text
         payload = data.encode() if isinstance(data, str) else data
         self._connection.transport.writer.send(_TEXT if as_text else _BINARY, payload)
@@ -68,7 +68,15 @@ class Route:
         if self._error is not None:
             raise self._error
         if self._connection.closing:
-            raise NotConnected("the connection began to close before it was restored; nothing was sent")
+            raise self._too_late()
+
+    def _too_late(self) -> NotConnected:
+        """What ends the connection is its cause: that is what is judged (driver.py)."""
+        error = NotConnected("the connection ended before it was restored; nothing was sent")
+        end = self._connection.outcome
+        if end is not None:
+            error.__cause__ = end.error or ConnectionClosed(end.code, end.reason)
+        return error
 
     def fail(self, error: Exception) -> None:
         """The connection has ended: whoever waits is told."""

@@ -192,7 +192,7 @@ class Session:
         self.inbox.divert = self._route.take
         try:
             connection.resume_reading()
-            await self._prepare(self._route, connection)
+            await self._prepare(self._route)
             return list(self._route.held)
         except BaseException:
             connection.drop()
@@ -207,17 +207,14 @@ class Session:
             return messages, size  # an inbox that drops stays within its limits by itself
         return max(messages - len(self.inbox), 0), max(size - self.inbox.waiting_bytes, 0)
 
-    async def _prepare(self, route: Route, connection: Connection) -> None:
-        try:
-            for hook in self.config.on_open:
-                await hook(route)
-            for message, text in list(self.subscriptions.items()):
-                if self.config.rate_limit is not None:
-                    await self.config.rate_limit.acquire()
-                route.send(message, text=text)
-            route.check()
-        except NotConnected as error:  # met at the connection's end: what ended it is what is judged
-            raise connection.ending or error from None
+    async def _prepare(self, route: Route) -> None:
+        for hook in self.config.on_open:
+            await hook(route)
+        for message, text in list(self.subscriptions.items()):
+            if self.config.rate_limit is not None:
+                await self.config.rate_limit.acquire()
+            route.send(message, text=text)
+        route.check()
 
     def _use(self, connection: Connection, endpoint: Endpoint) -> None:
         self.connection, self.end, self._plan = connection, None, None

@@ -125,10 +125,11 @@ class Depths(Record):
 
 @dataclass(frozen=True)
 class Over(Record):
-    """The end of the run: what is still there that should not be."""
+    """The end of the run: what is still there that should not be. gaps: what the client's ledger knows."""
 
     state: str
     leftovers: tuple[str, ...] = ()
+    gaps: tuple[Gap, ...] = ()
 
 
 @dataclass

@@ -124,6 +124,9 @@ def gaps_said(history: History) -> Iterator[str]:
             yield f"a message of epoch {got.epoch} that is not its first carries a gap"
         elif got.gap is not None and not got.gap.last_good_ns <= got.gap.first_good_ns == got.received_ns:
             yield f"the gap before epoch {got.epoch} ends at {got.gap.first_good_ns}, its message came {got.received_ns}"
+    known = [gap for over in history.of(Over) for gap in over.gaps]
+    if forgotten := [gap for gap in events if gap not in known]:
+        yield f"the ledger does not know {forgotten}"
     if carried != events[: len(carried)]:
         yield f"messages carried {len(carried)} gaps, which are not the first of the {len(events)} that events said"
 
