@@ -20,6 +20,7 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
+from wsx._signal import Signal
 from wsx.backoff import Backoff
 from wsx.connection_registry import ConnectionRegistry
 from wsx.driver import REAL, Surroundings
@@ -32,6 +33,8 @@ __all__ = ["Child", "ChildSpec", "ChildState", "ChildStatus", "Supervisor"]
 
 _log = logging.getLogger("wsx")
 _BACKOFF = Backoff(cap=5.0)
+_RESTARTED = EVENTS["supervisor.restarted"]
+_GAVE_UP = EVENTS["supervisor.gave_up"]
 
 
 @runtime_checkable
@@ -263,7 +266,7 @@ class Supervisor:
         entry.restarts += 1
         entry.state = ChildState.WAITING
         _log.warning("%r of %r ended and is started again: %s", entry.spec.name, self.name, _in_words(entry.error))
-        self._emit("supervisor.restarted", entry)
+        self._emit(_RESTARTED, entry)
         await asyncio.sleep(self._backoff.delay(self._intensity.recent(self._clock.now_ns()), self._jitter()))
 
     async def _halt(self, entry: "_Entry", error: WsxError) -> None:
@@ -278,7 +281,7 @@ class Supervisor:
         intensity = self._intensity
         why = f"more than {intensity.max_restarts} restarts within {intensity.within:g} s"
         _log.error("%r gave up: %s; the last to end: %r: %s", self.name, why, entry.spec.name, _in_words(error))
-        self._emit("supervisor.gave_up", entry)
+        self._emit(_GAVE_UP, entry)
         await self.close()
         raise RestartsExceeded(self.name, why, intensity.history) from error
 
@@ -291,8 +294,7 @@ class Supervisor:
                 words = "%r of %r has not ended within shutdown=%g s and is cancelled again"
                 _log.warning(words, entry.spec.name, self.name, entry.spec.shutdown)
 
-    def _emit(self, event: str, entry: "_Entry") -> None:
-        signal = EVENTS[event]
+    def _emit(self, signal: Signal, entry: "_Entry") -> None:
         if signal.active:
             fields = {"supervisor": self.name, "child": entry.spec.name, "restarts": entry.restarts}
             signal.emit(at_ns=self._clock.now_ns(), error=entry.error, **fields)
