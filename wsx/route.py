@@ -74,8 +74,8 @@ class Route:
         """What ends the connection is its cause: that is what is judged (driver.py)."""
         error = NotConnected("the connection ended before it was restored; nothing was sent")
         end = self._connection.outcome
-        if end is not None:
-            error.__cause__ = end.error or ConnectionClosed(end.code, end.reason)
+        assert end is not None  # before it is the user's only the peer or a failure ends it
+        error.__cause__ = end.error or ConnectionClosed(end.code, end.reason)
         return error
 
     def fail(self, error: Exception) -> None:
