@@ -474,6 +474,19 @@ class TestPersons:
         run(main)
         assert "'a' of 'supervisor' needs a person, then resume('a')" in caplog.text
 
+    @pytest.mark.parametrize(("code", "state"), [(1008, "halted"), (3000, "halted"), (1011, "running")])
+    def test_a_client_that_does_not_reconnect_is_restarted_unless_its_close_code_needs_a_person(self, code, state):
+        async def main():
+            server = MemoryServer(Door())
+            surroundings = asyncio.get_running_loop().surroundings
+            spec = ChildSpec("a", lambda: connect_in_memory(server, surroundings=surroundings, reconnect=False))
+            async with supervisor(spec) as family:
+                server.connections[0].close(code)
+                await asyncio.sleep(10)
+                assert family.children[0].state == state
+
+        run(main)
+
     def test_a_client_that_is_halted_is_left_alone_and_resumed_by_name(self):
         async def main():
             server = MemoryServer(Door())
@@ -523,6 +536,15 @@ class TestPersons:
                     with pytest.raises(KeyError):
                         call("nobody")
             assert log == ["open a", "close a", "open again", "close again"]
+
+        run(main)
+
+    def test_a_supervisor_that_is_not_entered_starts_nobody(self):
+        async def main():
+            family = supervisor()
+            with pytest.raises(RuntimeError, match="'supervisor' is not running; start children inside"):
+                await family.start(ChildSpec("a", lambda: Peer([])))
+            assert family.children == ()
 
         run(main)
 

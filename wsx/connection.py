@@ -97,6 +97,11 @@ class Connection:
         """Nothing may be sent any more."""
         return self._outcome is not None or self._close_sent or self.end.done()
 
+    @property
+    def outcome(self) -> End | None:
+        """How it ends, once that is known."""
+        return self.end.result() if self.end.done() else self._outcome
+
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake; the whole of it takes at most `close_timeout`."""
         if not self.closing:

@@ -94,6 +94,14 @@ class Driver:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
+    def _judge(self, error: BaseException) -> Verdict:
+        """A connection that was closed, restored or not yet, is judged by its code."""
+        if isinstance(error, ConnectionClosed):
+            verdict: Verdict = self._handler.judge_close(error.code, error.reason)
+        else:
+            verdict = self._handler.judge(error)
+        return verdict
+
     def _begin(self, plan: Plan, error: BaseException | None) -> None:
         self._hurry.clear()
         self._task = asyncio.get_running_loop().create_task(self._recover(plan, error), name="wsx-reconnect")
@@ -111,13 +119,6 @@ class Driver:
                 verdict, now_ns = self._judge(failure), self._clock.now_ns()
                 decision = self._attempts.failed(failure, verdict, now_ns, jitter=self._jitter())
         self._owner.on_give_up(decision)
-
-    def _judge(self, error: BaseException) -> Verdict:
-        if isinstance(error, ConnectionClosed):
-            verdict: Verdict = self._handler.judge_close(error.code, error.reason)
-        else:
-            verdict = self._handler.judge(error)
-        return verdict
 
     async def _wait(self, delay_seconds: float) -> None:
         """Wait, unless somebody says `again`."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from wsx._message import Message
 from wsx.config import Hook
 from wsx.connection import Connection
-from wsx.errors import NotConnected, Outcome, RestoreFailed, SlowConsumer, WsxError
+from wsx.errors import ConnectionClosed, NotConnected, Outcome, RestoreFailed, SlowConsumer, WsxError
 
 if TYPE_CHECKING:
     from wsx.session import Session
@@ -76,15 +76,16 @@ class Route:
         if self.error is not None:
             raise self.error
         if self._connection.closing:
-            raise NotConnected("the connection began to close before it was restored; nothing was sent")
+            raise NotConnected("the connection ended before it was restored; nothing was sent")
 
     def give_up(self, error: BaseException) -> BaseException:
         """Drop the connection, which could not be prepared; what is to be said of it."""
-        failure = error
-        if isinstance(error, Exception) and self.error is not None:
-            failure = self.error  # the hook only met it
-        elif isinstance(error, WsxError) and error.outcome in (Outcome.UNKNOWN, Outcome.NOT_SENT):
-            failure = RestoreFailed(str(error))
+        failure, end = error, self._connection.outcome
+        if isinstance(error, WsxError) and error.outcome in (Outcome.UNKNOWN, Outcome.NOT_SENT):
+            if end is None:
+                failure = RestoreFailed(str(error))
+            else:
+                failure = self.error or end.error or ConnectionClosed(end.code, end.reason)  # the hook only met it
         if failure is not error:
             failure.__cause__ = error
         self._connection.drop()

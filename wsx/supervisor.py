@@ -20,10 +20,12 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
+from wsx._signal import Signal
 from wsx.backoff import Backoff
 from wsx.connection_registry import ConnectionRegistry
 from wsx.driver import REAL, Surroundings
-from wsx.errors import Recovery, RestartsExceeded, WsxError
+from wsx.error_handler import judge, judge_close
+from wsx.errors import ConnectionClosed, Recovery, RestartsExceeded
 from wsx.explanation import describe
 from wsx.restart_policy import Intensity, Restart
 from wsx.telemetry import EVENTS
@@ -32,6 +34,8 @@ __all__ = ["Child", "ChildSpec", "ChildState", "ChildStatus", "Supervisor"]
 
 _log = logging.getLogger("wsx")
 _BACKOFF = Backoff(cap=5.0)
+_RESTARTED = EVENTS["supervisor.restarted"]
+_GAVE_UP = EVENTS["supervisor.gave_up"]
 
 
 @runtime_checkable
@@ -139,15 +143,12 @@ class Supervisor:
     async def start(self, spec: ChildSpec) -> None:
         """Start one more child. Raises what its first start raises, CancelledError if it is stopped meanwhile.
 
-        Raises ValueError for a name in use.
+        Raises ValueError for a name in use, RuntimeError outside of the `async with`.
         """
         old = self._entries.get(spec.name)
         if old is not None and not old.task.done():
             raise ValueError(f"a child {spec.name!r} of {self.name!r} is there already; stop it first")
-        self._entries.pop(spec.name, None)
-        entry = self._entries[spec.name] = _Entry(spec)
-        entry.task = self._group.create_task(self._keep(entry), name=f"wsx-child {spec.name}")
-        entry.task.add_done_callback(entry.on_done)
+        entry = self._launch(spec)
         try:
             await asyncio.shield(entry.started)
         except BaseException:
@@ -203,13 +204,26 @@ class Supervisor:
 
     # ---- one child --------------------------------------------------------------------------------------------------
 
+    def _launch(self, spec: ChildSpec) -> "_Entry":
+        entry = _Entry(spec)
+        work = self._keep(entry)
+        try:
+            entry.task = self._group.create_task(work, name=f"wsx-child {spec.name}")
+        except RuntimeError:  # the group was not entered, or is being left
+            work.close()
+            raise RuntimeError(f"{self.name!r} is not running; start children inside its `async with`") from None
+        entry.task.add_done_callback(entry.on_done)
+        self._entries.pop(spec.name, None)
+        self._entries[spec.name] = entry
+        return entry
+
     async def _keep(self, entry: "_Entry") -> None:
         """A child's lives, one after the other, until it is not started again."""
         while True:
             entry.error = error = await self._live(entry)
             if _cancelled() or not entry.has_started(error):
                 return
-            if isinstance(error, WsxError) and error.recovery is Recovery.HALT:
+            if error is not None and _needs_a_person(error):
                 await self._halt(entry, error)
             elif not Restart(entry.spec.restart).wanted(error):
                 return
@@ -263,14 +277,20 @@ class Supervisor:
         entry.restarts += 1
         entry.state = ChildState.WAITING
         _log.warning("%r of %r ended and is started again: %s", entry.spec.name, self.name, _in_words(entry.error))
-        self._emit("supervisor.restarted", entry)
+        self._emit(_RESTARTED, entry)
         await asyncio.sleep(self._backoff.delay(self._intensity.recent(self._clock.now_ns()), self._jitter()))
 
-    async def _halt(self, entry: "_Entry", error: WsxError) -> None:
+    async def _halt(self, entry: "_Entry", error: BaseException) -> None:
         """Until a person says `resume`; trying again by itself would only make it worse."""
         entry.resumed.clear()
         entry.state = ChildState.HALTED
-        _log.error("%r of %r needs a person, then resume(%r): %s", entry.spec.name, self.name, entry.spec.name, error)
+        _log.error(
+            "%r of %r needs a person, then resume(%r): %s",
+            entry.spec.name,
+            self.name,
+            entry.spec.name,
+            _in_words(error),
+        )
         await entry.resumed.wait()
 
     async def _give_up(self, entry: "_Entry", error: BaseException | None) -> None:
@@ -278,7 +298,7 @@ class Supervisor:
         intensity = self._intensity
         why = f"more than {intensity.max_restarts} restarts within {intensity.within:g} s"
         _log.error("%r gave up: %s; the last to end: %r: %s", self.name, why, entry.spec.name, _in_words(error))
-        self._emit("supervisor.gave_up", entry)
+        self._emit(_GAVE_UP, entry)
         await self.close()
         raise RestartsExceeded(self.name, why, intensity.history) from error
 
@@ -291,8 +311,7 @@ class Supervisor:
                 words = "%r of %r has not ended within shutdown=%g s and is cancelled again"
                 _log.warning(words, entry.spec.name, self.name, entry.spec.shutdown)
 
-    def _emit(self, event: str, entry: "_Entry") -> None:
-        signal = EVENTS[event]
+    def _emit(self, signal: Signal, entry: "_Entry") -> None:
         if signal.active:
             fields = {"supervisor": self.name, "child": entry.spec.name, "restarts": entry.restarts}
             signal.emit(at_ns=self._clock.now_ns(), error=entry.error, **fields)
@@ -363,6 +382,12 @@ def _cancelled() -> bool:
     """Has somebody asked the running task to end?"""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _needs_a_person(error: BaseException) -> bool:
+    """Would a client be HALTED by it? Then restarting would only make it worse."""
+    verdict = judge_close(error.code) if isinstance(error, ConnectionClosed) else judge(error)
+    return verdict.recovery is Recovery.HALT
 
 
 def _in_words(error: BaseException | None) -> str:

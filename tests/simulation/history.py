@@ -110,6 +110,13 @@ class Blocked(Record):
 
 
 @dataclass(frozen=True)
+class GaveUp(Record):
+    """The client closed by itself; error: the name of why."""
+
+    error: str
+
+
+@dataclass(frozen=True)
 class Depths(Record):
     """What waited at this moment: name -> (depth, limit)."""
 
@@ -118,10 +125,11 @@ class Depths(Record):
 
 @dataclass(frozen=True)
 class Over(Record):
-    """The end of the run: what is still there that should not be."""
+    """The end of the run: what is still there that should not be. gaps: what the client's ledger knows."""
 
     state: str
     leftovers: tuple[str, ...] = ()
+    gaps: tuple[Gap, ...] = ()
 
 
 @dataclass

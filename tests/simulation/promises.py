@@ -15,6 +15,7 @@ from history import (
     Depths,
     Dialled,
     Fault,
+    GaveUp,
     Healed,
     History,
     Over,
@@ -123,6 +124,9 @@ def gaps_said(history: History) -> Iterator[str]:
             yield f"a message of epoch {got.epoch} that is not its first carries a gap"
         elif got.gap is not None and not got.gap.last_good_ns <= got.gap.first_good_ns == got.received_ns:
             yield f"the gap before epoch {got.epoch} ends at {got.gap.first_good_ns}, its message came {got.received_ns}"
+    known = [gap for over in history.of(Over) for gap in over.gaps]
+    if forgotten := [gap for gap in events if gap not in known]:
+        yield f"the ledger does not know {forgotten}"
     if carried != events[: len(carried)]:
         yield f"messages carried {len(carried)} gaps, which are not the first of the {len(events)} that events said"
 
@@ -216,6 +220,13 @@ def backing_off(history: History) -> Iterator[str]:
             waiting = None
 
 
+def living_on(history: History) -> Iterator[str]:
+    """The client ends by itself only where its attempts are used up, or the peer broke the protocol too often."""
+    yield from (
+        f"the client gave up for {gave.error}" for gave in history.of(GaveUp) if gave.error != "ReconnectExhausted"
+    )
+
+
 def closing(history: History) -> Iterator[str]:
     """close() returns within close_timeout, unless the loop did not run."""
     most_ns = round(history.settings.config.close_timeout * NS) + MS
@@ -264,6 +275,7 @@ PROMISES: tuple[Promise, ...] = (
     noticing,
     bounded,
     backing_off,
+    living_on,
     closing,
     ending_once,
     leaving_nothing,

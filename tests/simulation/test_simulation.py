@@ -11,6 +11,7 @@ from history import (
     Depths,
     Dialled,
     Fault,
+    GaveUp,
     History,
     Over,
     Restoring,
@@ -72,7 +73,7 @@ def good():
         Asked(8 * NS, "close"),
         told(Closed, 8 * NS, 2, code=1000),
         Answered(8 * NS, "close", 1000),
-        Over(9 * NS, "closed"),
+        Over(9 * NS, "closed", (), (GAP,)),
     ])  # fmt: skip
 
 
@@ -118,6 +119,7 @@ PLANTED = {
     "a message that was changed": ("intact", lambda: changed(UserGot, {"connection": None}, number=1)),
     "a gap that no message carries": ("gaps_said", lambda: changed(UserGot, {"gap": None}, epoch=2)),
     "a gap that no event says": ("gaps_said", lambda: without(GapEvent)),
+    "a gap that the ledger does not know": ("gaps_said", lambda: changed(Over, {"gaps": ()})),
     "a gap in the middle": ("gaps_said", lambda: changed(UserGot, {"gap": GAP}, number=1)),
     "a gap that ends too late": ("gaps_said", lambda: changed(UserGot, {"received_ns": 6 * NS}, gap=GAP)),
     "a subscription that is not restored": ("restoring", lambda: without(ServerGot, text="sub", connection=2)),
@@ -142,6 +144,7 @@ PLANTED = {
         lambda: added(reconnecting(5 * NS, 3, 0.1), after=Depths),
     ),
     "an attempt before its time": ("backing_off", lambda: changed(Dialled, {"at_ns": 5 * NS}, epoch=2)),
+    "a client that gives up for nothing": ("living_on", lambda: added(GaveUp(8 * NS, "NotConnected"))),
     "a close that takes too long": ("closing", lambda: changed(Answered, {"took_ns": 2 * NS})),
     "an epoch that opens twice": ("ending_once", lambda: added(opened(7 * NS, 2))),
     "an epoch that closes twice": ("ending_once", lambda: added(told(Closed, 8 * NS, 2, code=1000))),

@@ -19,6 +19,7 @@ from history import (
     Depths,
     Dialled,
     Fault,
+    GaveUp,
     Healed,
     History,
     Over,
@@ -170,6 +171,7 @@ class World:
         self.client = None
         self.subscribed = {}
         self.sends = 0
+        self.hanging = []
         self.tasks = {}  # in the order of their beginning
         self.config = self.make_config()
         messages = self.read_bytes // SMALLEST_FRAME + 1
@@ -368,10 +370,7 @@ class World:
             task = self.spawn(action(self))
             if self.rng.random() < 0.2:
                 self.loop.call_later(self.rng.expovariate(self.rng.choice((5, 500))), task.cancel)
-            queues = self.client._session._queues()
-            self.note(
-                Depths, {**queues, "inbox_messages": (len(self.client._session.inbox), self.config.inbox_messages)}
-            )
+            self.note(Depths, self.client._session._queues())
 
     async def _send(self, text, way):
         """way(text) sends it; what became of it."""
@@ -479,7 +478,8 @@ class World:
         if self.client is not None:
             await self._live(callback)
         await self._end_all()
-        self.note(Over, self._state(), tuple(self._leftovers()))
+        gaps = () if self.client is None else self.client.ledger.gaps()
+        self.note(Over, self._state(), (*self.hanging, *self._leftovers()), gaps)
 
     async def _open(self, callback):
         """The first opening may fail, or be given up at any moment."""
@@ -498,9 +498,13 @@ class World:
         self.calm = False
         await asyncio.gather(self.misbehave(), self.act())
         self.calm = True
+        if self.client.state is wsx.State.CLOSED and not any(asked.what == "close" for asked in self.history.of(Asked)):
+            self.note(GaveUp, type(self.client.error).__name__)
         await self._close()
         if reader is not None:
             await reader
+        await asyncio.sleep(self.config.ping_timeout + 1)  # within which every call of the user has ended by itself
+        self.hanging = [name for name in map(_name, self.tasks) if name != "_heal"]
 
     async def _end_all(self):
         """The network heals, and everybody goes home within a minute."""
@@ -517,11 +521,15 @@ class World:
         return "none" if self.client is None else str(self.client.state)
 
     def _leftovers(self):
-        yield from sorted(
-            f"task {task.get_coro()}".split(" at ")[0] for task in asyncio.all_tasks() - {asyncio.current_task()}
-        )
+        yield from (f"task {name}" for name in sorted(map(_name, asyncio.all_tasks() - {asyncio.current_task()})))
         yield from (f"timer {timer}".split(" at ")[0] for timer in self.loop.pending_timers())
         yield from (f"connection {end.number}" for end in self.server._ends if not end._gone.done())
+        if self.client is not None and len(self.client._session.inbox):
+            yield f"{len(self.client._session.inbox)} messages in the inbox"
+
+
+def _name(task):
+    return task.get_coro().__name__
 
 
 class PlantedConnecting(Connecting):
