@@ -6,18 +6,22 @@ Not here: timing (calls.py).
 """
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import cycle
 from typing import Any
 
 import orjson
 from sortedcontainers import SortedDict
 
-from wsx.testing import Market
+from wsx.testing import Instrument, Market
 
 INSTRUMENT = "BTC-PERPETUAL"
 LEVELS = 2000  # a side, behind the market's own twenty
 BEHIND = 300.0  # how far behind: further than the market's price strays
 CHANGES = 2000
+BOOKS = tuple(f"I{number:03}-PERPETUAL" for number in range(200))
+LEVELS_EACH = 200  # behind the market's own, in each of many books
+CHANGES_EACH = 25  # a round: 5,000 for all of them
 SIDES = ("bids", "asks")
 
 
@@ -30,7 +34,10 @@ class SortedBook:
 
     def apply(self, message: bytes) -> None:
         """Raises ValueError at a gap."""
-        data = orjson.loads(message)["params"]["data"]
+        self.update(orjson.loads(message)["params"]["data"])
+
+    def update(self, data: dict[str, Any]) -> None:
+        """The same, of data that is parsed already."""
         if data["type"] == "snapshot":
             self.levels = {side: SortedDict() for side in SIDES}
         elif data["prev_change_id"] != self._change_id:
@@ -47,32 +54,48 @@ class SortedBook:
 
 def round_and_round(*books: Any) -> Iterator[bytes]:
     """Changes without end. `books` are first given the snapshot that they change, and one round. Raises where one refuses."""
-    snapshot, changes = _recording()
+    snapshot, changes = _recording(Market(seed=1), INSTRUMENT, CHANGES, LEVELS)
     for book in books:
         if any(book.apply(message) is False for message in (snapshot, *changes)):
             raise RuntimeError(f"{book} did not take every message")
     return cycle(changes)
 
 
-def _recording() -> tuple[bytes, list[bytes]]:
-    channel = b'"channel":"book.%s.raw"' % INSTRUMENT.encode()
-    market = Market(seed=1).messages(60, 3000)
-    next(market)  # the answer to the subscription
-    messages = [message for message, _ in zip((m for _, m in market if channel in m), range(CHANGES + 1), strict=False)]
+@cache
+def many_books() -> tuple[list[bytes], list[bytes]]:
+    """The snapshots of `BOOKS` books of fewer levels, and a round of changes that goes through them in turn."""
+    recordings = [
+        _recording(Market(seed=number, instruments=[_listed(name)]), name, CHANGES_EACH, LEVELS_EACH)
+        for number, name in enumerate(BOOKS)
+    ]
+    rounds = zip(*(changes for _, changes in recordings), strict=True)
+    return [snapshot for snapshot, _ in recordings], [change for turn in rounds for change in turn]
+
+
+def _listed(name: str) -> Instrument:
+    return Instrument(name=name, kind="perpetual", price=76_914.0, tick=0.5, lot=10, share=1)
+
+
+def _recording(market: Market, instrument: str, count: int, levels: int) -> tuple[bytes, list[bytes]]:
+    """A deepened snapshot and `count` changes, of which the last one undoes the others."""
+    channel = b'"channel":"book.%b.raw"' % instrument.encode()
+    said = market.messages(count, 300)
+    next(said)  # the answer to the subscription
+    messages = [message for message, _ in zip((m for _, m in said if channel in m), range(count), strict=False)]
     before, after = SortedBook(), SortedBook()
     before.apply(messages[0])
     for message in messages:
         after.apply(message)
-    return _deepened(messages[0]), [*messages[1:], _undoing(messages[0], messages[-1], before, after)]
+    return _deepened(messages[0], levels), [*messages[1:], _undoing(messages[0], messages[-1], before, after)]
 
 
-def _deepened(snapshot: bytes) -> bytes:
+def _deepened(snapshot: bytes, levels: int) -> bytes:
     """The snapshot with levels behind those that the market's changes name."""
     message = orjson.loads(snapshot)
     data = message["params"]["data"]
     for side, direction in (("bids", -1), ("asks", 1)):
         first = data[side][0][1] + direction * BEHIND
-        data[side] += [["new", first + direction * place / 2, 10.0 * place + 10] for place in range(LEVELS)]
+        data[side] += [["new", first + direction * place / 2, 10.0 * place + 10] for place in range(levels)]
     return orjson.dumps(message)
 
 

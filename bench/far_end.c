@@ -8,11 +8,12 @@
  *   /flood    sends text messages as fast as the socket takes them, then a text message "end"; in the query:
  *             count=N messages, size=BYTES of payload, batch=K distinct messages handed to the kernel in one write;
  *             wait=1 starts no flood by itself: every text message from the client does, and says the count in decimal;
- *             books=N changes of N books in turn, each full of levels, instead of one book and one long amount
+ *             books=N changes of N books in turn, each full of levels, instead of one book and one long amount;
+ *             recording=1 sends the recording's lines, one a message, instead of all that
  *   /rpc      answers every text message that holds "id":NUMBER with a JSON-RPC result of that id
  *   /silent   sends nothing of its own
  *
- * All of them answer PING and CLOSE. Usage: far_end [CERTIFICATE_CHAIN.pem PRIVATE_KEY.pem]. Prints one line,
+ * All of them answer PING and CLOSE. Usage: far_end [CERTIFICATE_CHAIN.pem PRIVATE_KEY.pem [RECORDING]]. Prints one line,
  * "plain PORT" or "plain PORT tls PORT", and lives until its stdin is closed, ten minutes at most.
  *
  * Not here: limits against hostile clients, UTF-8 checks, extensions. This is a load generator, not a server.
@@ -67,10 +68,10 @@ struct buffer {
     size_t start, end, size; /* bytes start..end are valid */
 };
 
-/* Prebuilt frames, sent round and round. left_bytes always ends on a frame. */
+/* Prebuilt frames, sent round and round. ends: where each is over. left_bytes always ends on a frame. */
 struct flood {
     uint8_t *block;
-    size_t block_bytes, frame_bytes, at;
+    size_t block_bytes, frames, at, *ends;
     uint64_t left_bytes;
     bool end_due;
 };
@@ -85,6 +86,7 @@ struct connection {
 };
 
 static struct connection *connections[MAX_CONNECTIONS];
+static const char *recording; /* a file, or NULL */
 static size_t connection_count;
 
 /* ---- memory ---- */
@@ -203,14 +205,24 @@ static void unmask(uint8_t *data, size_t size, const uint8_t key[4]) {
     for (; i < size; i++) data[i] ^= key[i & 3];
 }
 
+/* Bytes until the end of the frame that is under way; 0 between two frames. */
+static size_t rest_of_frame(const struct flood *f) {
+    size_t low = 0, high = f->frames; /* the first frame that ends at or behind `at` */
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (f->ends[middle] < f->at) low = middle + 1;
+        else high = middle;
+    }
+    return f->at > 0 ? f->ends[low] - f->at : 0;
+}
+
 /* A CLOSE with `code`, or without one where code is 0; after it is out, the connection goes. */
 static void queue_close(struct connection *c, unsigned code) {
     uint8_t payload[2] = {(uint8_t)(code >> 8), (uint8_t)code};
     queue_frame(c, 0x80 | CLOSE, payload, code ? 2 : 0);
     c->close_when_flushed = true;
     c->flood.end_due = false;
-    if (c->flood.left_bytes > 0) /* only the rest of the frame under way */
-        c->flood.left_bytes = (c->flood.frame_bytes - c->flood.at % c->flood.frame_bytes) % c->flood.frame_bytes;
+    if (c->flood.left_bytes > 0) c->flood.left_bytes = rest_of_frame(&c->flood); /* only the frame under way */
 }
 
 /* ---- floods ---- */
@@ -256,27 +268,54 @@ static void fill_book(char *out, size_t size, unsigned number, unsigned books) {
     memcpy(out + size - sizeof tail + 1, tail, sizeof tail - 1);
 }
 
+/* Puts one more frame at the end of the block; its payload is to be written to what is returned. */
+static char *add_frame(struct flood *f, size_t size) {
+    uint8_t header[10];
+    size_t header_bytes = put_header(header, 0x80 | TEXT, size);
+    f->block = grown(f->block, f->block_bytes + header_bytes + size);
+    memcpy(f->block + f->block_bytes, header, header_bytes);
+    char *payload = (char *)f->block + f->block_bytes + header_bytes;
+    f->block_bytes += header_bytes + size;
+    f->ends = grown(f->ends, (f->frames + 1) * sizeof *f->ends);
+    f->ends[f->frames++] = f->block_bytes;
+    return payload;
+}
+
+static void read_recording(struct flood *f) {
+    FILE *file = recording ? fopen(recording, "r") : NULL;
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t size;
+    if (file == NULL) {
+        fputs("far_end: no recording\n", stderr);
+        exit(1);
+    }
+    while ((size = getline(&line, &room, file)) > 1) memcpy(add_frame(f, (size_t)size - 1), line, (size_t)size - 1);
+    free(line);
+    fclose(file);
+}
+
 static void prepare_flood(struct flood *f, const char *path) {
+    if (query_number(path, "recording", 0)) {
+        read_recording(f);
+        return;
+    }
     size_t size = (size_t)query_number(path, "size", 320), batch = (size_t)query_number(path, "batch", 512);
     if (size > READ_BYTES * 16) size = READ_BYTES * 16;
     unsigned books = (unsigned)query_number(path, "books", 0);
     if (books > 0 && size < 300) size = 300;
     if (batch < 1 || batch > MAX_BATCH) batch = 512;
-    uint8_t header[10];
-    size_t header_bytes = put_header(header, 0x80 | TEXT, size);
-    f->frame_bytes = header_bytes + size;
-    f->block_bytes = f->frame_bytes * batch;
-    f->block = grown(NULL, f->block_bytes);
     for (size_t i = 0; i < batch; i++) {
-        memcpy(f->block + i * f->frame_bytes, header, header_bytes);
-        char *payload = (char *)f->block + i * f->frame_bytes + header_bytes;
+        char *payload = add_frame(f, size);
         if (books > 0) fill_book(payload, size, (unsigned)i, books);
         else fill_payload(payload, size, (unsigned)i);
     }
 }
 
 static void start_flood(struct connection *c, uint64_t count) {
-    c->flood.left_bytes = count * c->flood.frame_bytes;
+    struct flood *f = &c->flood;
+    size_t rest = count % f->frames;
+    f->left_bytes = count / f->frames * f->block_bytes + (rest > 0 ? f->ends[rest - 1] : 0);
     c->flood.at = 0;
     c->flood.end_due = true;
 }
@@ -363,12 +402,12 @@ static size_t write_some(struct connection *c, const uint8_t *data, size_t size)
 /* Bytes that wait go first, but only between two frames of a flood. */
 static enum source next_source(const struct connection *c, size_t *bytes) {
     const struct flood *f = &c->flood;
-    size_t into_frame = f->left_bytes > 0 ? f->at % f->frame_bytes : 0;
-    if (held(&c->waiting) > 0 && into_frame == 0) {
+    size_t rest = held(&c->waiting) > 0 && f->left_bytes > 0 ? rest_of_frame(f) : 0;
+    if (held(&c->waiting) > 0 && rest == 0) {
         *bytes = held(&c->waiting);
         return FROM_WAITING;
     }
-    size_t most = into_frame > 0 && held(&c->waiting) > 0 ? f->frame_bytes - into_frame : f->block_bytes - f->at;
+    size_t most = rest > 0 ? rest : f->block_bytes - f->at;
     *bytes = f->left_bytes < most ? (size_t)f->left_bytes : most;
     return *bytes > 0 ? FROM_FLOOD : NOTHING;
 }
@@ -619,6 +658,7 @@ static void remove_connection(size_t i) {
     free(c->waiting.data);
     free(c->sealed.data);
     free(c->flood.block);
+    free(c->flood.ends);
     free(c);
     connections[i] = connections[--connection_count];
 }
@@ -691,7 +731,8 @@ int main(int arguments, char **argument) {
     int fixed[3] = {0, listener(&plain_port), -1};
     signal(SIGPIPE, SIG_IGN);
     allow_many_files();
-    if (arguments == 3 && tls_prepare(argument[1], argument[2])) fixed[2] = listener(&tls_port);
+    if (arguments == 4) recording = argument[3];
+    if (arguments >= 3 && tls_prepare(argument[1], argument[2])) fixed[2] = listener(&tls_port);
     printf("plain %u", plain_port);
     if (tls_port) printf(" tls %u", tls_port);
     printf("\n");

@@ -37,10 +37,14 @@ class Certificate:
 
 
 class FarEnd:
-    """One running far end, pinned to `core` where the platform can; a context manager. It ends with its stdin."""
+    """One running far end, pinned to `core` where the platform can; a context manager. It ends with its stdin.
 
-    def __init__(self, binary: Path, certificate: Certificate, core: int | None) -> None:
-        self._command = [str(binary), str(certificate.chain), str(certificate.key)]
+    recording: a file of messages, one a line, for floods that ask for it.
+    """
+
+    def __init__(self, binary: Path, certificate: Certificate, core: int | None, recording: Path | None = None) -> None:
+        files = [certificate.chain, certificate.key, *([recording] if recording is not None else [])]
+        self._command = [str(binary), *map(str, files)]
         self._core = core
         self._ports: dict[str, int] = {}
 

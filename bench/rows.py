@@ -196,6 +196,17 @@ ROWS: tuple[Row, ...] = (
         aims=(Aim("user_ns", "wsx-routed", "picows-json", 0.15),),
     ),
     Row(
+        name="books",
+        title="Changes of 200 books, each applied to its book, ws://, for each message",
+        work="flood",
+        path="/flood?recording=1&wait=1",
+        count=500_000,
+        quick_count=100_000,
+        columns=tuple(replace(column, reference=column.reference and "picows-sorted") for column in LOOP_COLUMNS),
+        peers=("picows-sorted", "wsx-books"),
+        aims=(Aim("user_ns", "wsx-books", "picows-sorted", 1 / 8),),
+    ),
+    Row(
         name="rpc",
         title="A JSON-RPC request and its answer, awaited, ws://",
         work="roundtrip",

@@ -86,12 +86,23 @@ def _row_result(row: Row, options: argparse.Namespace, binary: Path, certificate
     with ExitStack() as stack:
         url, authority = "", ""
         if row.path:
-            far_end = stack.enter_context(FarEnd(binary, certificate, far_end_core))
+            recording = _recording(certificate.chain.parent) if "recording=1" in row.path else None
+            far_end = stack.enter_context(FarEnd(binary, certificate, far_end_core, recording))
             if row.tls and not far_end.has_tls:
                 return RowResult(row, {}, {"far end": "built without TLS"})
             url = far_end.url(row.path, tls=row.tls)
             authority = str(certificate.authority) if row.tls else ""
         return _rounds(row, options, _measure(row, options.loop, url, authority, client_core))
+
+
+def _recording(folder: Path) -> Path:
+    """The changes of many books, a line each."""
+    from bench.book import many_books  # needs the packages of the extra
+
+    file = folder / "recording.jsonl"
+    _, changes = many_books()
+    file.write_bytes(b"\n".join(changes) + b"\n")
+    return file
 
 
 def _measure(row: Row, loop: Loop, url: str, authority: str, core: int | None) -> Measure:
