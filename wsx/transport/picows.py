@@ -156,10 +156,10 @@ async def _start_front(opening: Opening, sock: Any, stage: Stage, tls: dict[str,
     try:
         loop = with_error_watch(asyncio.get_running_loop())
         await aiofastnet.create_connection(loop, lambda: front, sock=sock, **tls)
-    except (ssl.SSLError, OSError) as error:
-        raise ConnectionFailed(stage, describe_failure(error)) from error
-    except ValueError:  # a server_hostname that TLS does not take: nobody owns the socket yet
-        sock.close()
+    except (OSError, ValueError) as error:
+        sock.close()  # where no transport could be made, for a reset say, nobody else owns it
+        if isinstance(error, OSError):  # of TLS too
+            raise ConnectionFailed(stage, describe_failure(error)) from error
         raise
     return front
 
