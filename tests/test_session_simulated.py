@@ -135,7 +135,7 @@ def test_a_hook_that_finds_nothing_open_elsewhere_is_not_taken_for_the_end_of_th
         raise errors.NotConnected("another client of mine")
 
     async def main(loop):
-        with pytest.raises(errors.NotConnected, match="another client of mine"):
+        with pytest.raises(errors.WsxError, match="another client of mine"):
             await connect(MemoryServer(Door()), loop, on_open=[hook])
         await asyncio.sleep(5)
 

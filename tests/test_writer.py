@@ -11,6 +11,7 @@ from streams import BINARY, CLOSE, PING, PONG, TEXT, unhex
 from wsx._frame import Decoder, mask
 from wsx._telemetry import Telemetry
 from wsx._writer import FrameWriter, mask_key
+from wsx.errors import NotConnected
 from wsx.transport._pipe import PipeWriter
 
 
@@ -107,9 +108,16 @@ def test_what_could_not_be_written_is_not_counted():
 
     wire.writer.attach(broken, int)
     for size in (10, 100_000):
-        with pytest.raises(ConnectionResetError, match="gone"):
+        with pytest.raises(NotConnected, match="nothing was sent") as caught:
             wire.writer.send(TEXT, b"x" * size)
+        assert str(caught.value.__cause__) == "gone"
     assert (wire.counted()["frames_sent"], wire.counted()["bytes_sent"]) == (0, 0)
+
+
+def test_a_servers_writer_says_that_its_client_is_gone():
+    writer = PipeWriter(Telemetry(), masked=False)
+    with pytest.raises(ConnectionResetError):
+        writer.send(TEXT, b"x")
 
 
 def test_the_writer_knows_what_waits_below_it():

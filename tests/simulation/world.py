@@ -550,11 +550,22 @@ class PlantedConnecting(Connecting):
 
 def run_world(seed, client_class=Client):
     """The history of this seed."""
-    logging.getLogger("wsx").setLevel(logging.CRITICAL)
     world = World(seed, client_class)
-    with asyncio.Runner(loop_factory=lambda: SimulatedLoop(seed)) as runner:
+    with _silence(), asyncio.Runner(loop_factory=lambda: SimulatedLoop(seed)) as runner:
         try:
             runner.run(world.live())
         except NothingLeftToWaitFor as error:
             world.note(Over, "hangs", (str(error),))
     return world.history
+
+
+@contextlib.contextmanager
+def _silence():
+    """What wsx logs of a world's faults is in its history too."""
+    log = logging.getLogger("wsx")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

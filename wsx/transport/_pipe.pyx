@@ -30,9 +30,9 @@ cdef class PipeWriter(FrameWriter):
             if self._write is None:
                 raise ConnectionResetError("the connection is closed")
             self._write(PyBytes_FromStringAndSize(<const char*>data, size))
-        except ConnectionResetError:
+        except ConnectionResetError as error:
             if self._masked:                     # a client's user hears the same whatever carries the bytes
-                raise NotConnected("the connection is closed; nothing was sent") from None
+                raise NotConnected("the connection is closed; nothing was sent") from error
             raise
         buffered = self._buffered()
         self._telemetry.counters.write_buffered_bytes = buffered
