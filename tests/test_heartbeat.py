@@ -17,7 +17,7 @@ class Line:
     """The other side of a heartbeat: its pings, and what it says about the peer. late: seconds to answer, or None."""
 
     def __init__(self, answers_after=None, **config):
-        self.pings, self.errors, self.blocked = [], [], []
+        self.pings, self.errors, self.blocked, self.round_trips = [], [], [], []
         self._owner = self
         self._answers_after = answers_after
         self.loop = asyncio.get_running_loop()
@@ -37,6 +37,9 @@ class Line:
 
     def on_loop_blocked(self, lag_ns):
         self.blocked.append(lag_ns)
+
+    def on_pong(self, rtt_ns):
+        self.round_trips.append(rtt_ns)
 
     @property
     def times(self):
