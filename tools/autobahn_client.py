@@ -21,20 +21,20 @@ async def echo_from_callback(url: str) -> None:
     def on_message(message: wsx.Message) -> None:
         client.send_nowait(message.data, text=message.opcode == 1)
 
-    client = await wsx.connect(url, on_message=on_message)
+    client = await wsx.connect(url, on_message=on_message, reconnect=False)
     await client.wait_closed()
 
 
 async def echo_from_loop(url: str) -> None:
     """One case, answered from a reading task."""
-    async with wsx.connect(url) as client:
+    async with wsx.connect(url, reconnect=False) as client:
         async for message in client:
             await client.send(message.data, text=message.opcode == 1)
 
 
 async def run_cases() -> None:
     """Every case of the suite, then the report."""
-    async with wsx.connect(f"{SERVER}/getCaseCount") as client:
+    async with wsx.connect(f"{SERVER}/getCaseCount", reconnect=False) as client:
         count = int((await client.recv()).text)
     for agent, echo in (("wsx-callback", echo_from_callback), ("wsx-loop", echo_from_loop)):
         for case in range(1, count + 1):
