@@ -57,6 +57,7 @@ LAYERS = {
         "wsx.session",
     ],
     "messaging": [
+        "wsx._asking",
         "wsx._correlation",
         "wsx._router",
         "wsx.correlation",

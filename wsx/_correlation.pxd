@@ -11,8 +11,13 @@ cdef class Pending:
     cdef readonly object deadline        # seconds, or None
     cdef readonly object waiter
     cdef readonly object together
-    cdef readonly object outcome         # None while it is pending
     cdef readonly bint sent
+
+
+@cython.final
+cdef class Ended:
+    cdef readonly str method
+    cdef readonly object outcome
 
 
 @cython.final
@@ -20,8 +25,8 @@ cdef class Correlator:
     cdef public Py_ssize_t most_pending
     cdef readonly dict pending           # id -> Pending
     cdef readonly list deadlines         # a heap of (seconds, id); those of closed requests are dropped in time
-    cdef dict _ended                     # id -> Pending, the oldest first
+    cdef dict _ended                     # id -> Ended, the oldest first
     cdef int64_t _newest_id
     cpdef Pending open(self, str method, object deadline, object waiter, object together=*)
-    cpdef object sent(self, Pending pending)
+    cpdef bint sent(self, Pending pending) except -1
     cpdef Pending close(self, object request_id, object outcome)

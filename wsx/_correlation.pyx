@@ -25,10 +25,17 @@ cdef object _UNKNOWN = Outcome.UNKNOWN
 
 @cython.final
 cdef class Pending:
-    """One request. waiter: what the caller waits with. deadline: None for none. outcome: None while it is pending.
+    """One request without an outcome yet. waiter: what the caller waits with. deadline: None for none.
 
     together: what the requests of one message share, or None. sent: its bytes may have left.
     """
+
+
+@cython.final
+@cython.freelist(64)
+@cython.no_gc
+cdef class Ended:
+    """What became of a request."""
 
 
 @cython.final
@@ -55,28 +62,33 @@ cdef class Correlator:
         self.pending[pending.request_id] = pending
         return pending
 
-    cpdef object sent(self, Pending pending):
-        """Its bytes have gone: from now on its outcome is unknown until an answer comes, and its deadline counts."""
+    cpdef bint sent(self, Pending pending) except -1:
+        """Its bytes have gone: from now on its outcome is unknown until an answer comes, and its deadline counts.
+
+        Is its deadline the earliest now? Deadlines of closed requests count, until `next_deadline` has dropped them.
+        """
         pending.sent = True
-        if pending.deadline is not None:
-            _heappush(self.deadlines, (pending.deadline, pending.request_id))
-            if len(self.deadlines) > 2 * len(self.pending) + SLACK:
-                self.deadlines = [entry for entry in self.deadlines if entry[1] in self.pending]
-                _heapify(self.deadlines)
+        if pending.deadline is None:
+            return False
+        planned = (pending.deadline, pending.request_id)
+        _heappush(self.deadlines, planned)
+        if len(self.deadlines) > 2 * len(self.pending) + SLACK:
+            self.deadlines = [entry for entry in self.deadlines if entry[1] in self.pending]
+            _heapify(self.deadlines)
+        return self.deadlines[0] is planned
 
     cpdef Pending close(self, object request_id, object outcome):
         """End a request with its one outcome; None where none of that id is pending."""
         cdef Pending pending = self.pending.pop(request_id, None)
         if pending is not None:
-            pending.outcome = outcome
             if outcome is not _NOT_SENT: # else nobody can answer it
-                self._ended[request_id] = pending
+                self._ended[request_id] = _ended(pending.method, outcome)
                 if len(self._ended) > REMEMBERED:
                     del self._ended[next(iter(self._ended))]
         return pending
 
     def ended(self, request_id):
-        """The request of this id that has its outcome, while that is remembered. An id of another type is another."""
+        """What became of the request of this id, while that is remembered. An id of another type is another id."""
         return self._ended.get(request_id) if type(request_id) is int else None
 
     def due(self, double now):
@@ -108,3 +120,9 @@ cdef class Correlator:
         sent = [pending for pending in self.pending.values() if pending.sent]
         shared = {id(pending.together) for pending in sent}
         return sent if len(shared) == 1 and (<Pending>sent[0]).together is not None else []
+
+
+cdef Ended _ended(str method, object outcome):
+    cdef Ended ended = Ended.__new__(Ended)
+    ended.method, ended.outcome = method, outcome
+    return ended

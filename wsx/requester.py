@@ -11,17 +11,16 @@ Not here: which answer belongs to which request (correlation.py), JSON-RPC's own
 import asyncio
 from typing import Any, cast
 
+from wsx._asking import Asking
 from wsx._message import Message
 from wsx._router import Router
 from wsx.connection import End
 from wsx.correlation import Correlator, Pending, Strategy
 from wsx.errors import (
     AnswerTimeout,
-    Backpressure,
     ConnectionClosed,
     Outcome,
     OutcomeUnknown,
-    RateLimited,
     RpcError,
     SendTimeout,
 )
@@ -41,15 +40,7 @@ class Desk:
         self.loop = asyncio.get_running_loop()
         self._session, self._router = session, router
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
         session.epoch_listeners.append(self.on_epoch_ended)
-
-    def sent(self, pending: Pending) -> None:
-        """Its bytes have gone."""
-        self.correlator.sent(pending)
-        deadline = pending.deadline
-        if deadline is not None and (self._timer is None or deadline < self._timer_at):
-            self._set_timer(deadline)
 
     def abandon(self, pending: Pending) -> None:
         """Its caller waits no more: if it has no outcome yet, it gets one."""
@@ -85,7 +76,12 @@ class Desk:
             error = OutcomeUnknown(pending.method, pending.request_id, why)
             error.__cause__ = cause
             _settle(pending, error)
+        self._wait_for_next()
+
+    def set_timer(self, deadline: float) -> None:
+        """No deadline is earlier than this one."""
         self._stop_timer()
+        self._timer = self.loop.call_at(deadline, self._on_time)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
@@ -116,16 +112,16 @@ class Desk:
         return bool(members)
 
     def _on_time(self) -> None:
-        self._timer = None
         for pending in self.correlator.due(self.loop.time()):
             _settle(pending, AnswerTimeout(pending.method, pending.request_id))
-        deadline = self.correlator.next_deadline()
-        if deadline is not None:
-            self._set_timer(deadline)
+        self._wait_for_next()
 
-    def _set_timer(self, deadline: float) -> None:
-        self._stop_timer()
-        self._timer, self._timer_at = self.loop.call_at(deadline, self._on_time), deadline
+    def _wait_for_next(self) -> None:
+        deadline = self.correlator.next_deadline()
+        if deadline is None:
+            self._stop_timer()
+        else:
+            self.set_timer(deadline)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -133,7 +129,7 @@ class Desk:
             self._timer = None
 
 
-class Requester:
+class Requester(Asking):
     """Asks, and waits for the answer. line: a client, or the `Route` that an `on_open` hook of it was given.
 
     most_pending: requests of this client that may wait at once, whoever asks; None: as it is (10,000 at first).
@@ -141,53 +137,24 @@ class Requester:
     """
 
     def __init__(self, line: Line, strategy: Strategy, *, most_pending: int | None = None) -> None:
-        self._line, self._strategy = line, strategy
-        self._desk = desk_of(line)
-        self._write: Any = line.send if isinstance(line, Route) else cast(Any, line).send_nowait
+        self._line, self._desk, self._strategy = line, desk_of(line), strategy
+        write: Any = line.send if isinstance(line, Route) else cast(Any, line).send_nowait
+        self._write_now = write
+        self._attach(self._desk.correlator, self._desk.loop, write, strategy.encode)
         if most_pending is not None:
             if most_pending < 1:
                 raise ValueError(f"most_pending must be at least 1, got {most_pending}")
-            self._desk.correlator.most_pending = most_pending
+            self.correlator.most_pending = most_pending
         self._listen()
 
     @property
     def pending(self) -> int:
         """How many requests of this client have no outcome yet."""
-        return len(self._desk.correlator)
-
-    async def request(
-        self, method: str, params: Any = None, *, timeout: float | None = 30.0, deadline: float | None = None
-    ) -> Any:
-        """Ask, and give the result. timeout: seconds for all of it. deadline: the same on the loop's clock (`loop.time()`).
-
-        The earlier of the two counts. Raises an error whose `outcome` says what became of the request: `rejected`
-        (RpcError); `not_sent` (NotConnected, ConnectionClosed, RateLimited and Backpressure on a route, SendTimeout,
-        TooManyPending); `unknown` (AnswerTimeout, OutcomeUnknown). TypeError and ValueError for wrong arguments.
-        """
-        desk = self._desk
-        waiter = desk.loop.create_future()
-        pending = desk.correlator.open(method, _until(desk.loop, timeout, deadline), waiter)
-        try:
-            payload = self._strategy.encode(pending.request_id, method, params)
-            if not self._send_now(payload):
-                await self._send_patiently(payload, pending)
-            desk.sent(pending)
-            return await waiter
-        except BaseException:
-            desk.abandon(pending)
-            raise
+        return len(self.correlator)
 
     def _listen(self) -> None:
         """Have answers found."""
         self._desk.read_with(self._strategy)
-
-    def _send_now(self, payload: bytes) -> bool:
-        """Write a message. False where it has to wait for tokens or for room."""
-        try:
-            self._write(payload, text=True)
-        except (RateLimited, Backpressure):
-            return False
-        return True
 
     async def _send_patiently(self, payload: bytes, pending: Pending) -> None:
         """Write it once there are tokens and room, but not beyond the deadline."""
@@ -198,6 +165,12 @@ class Requester:
         except TimeoutError:
             raise SendTimeout(pending.method) from None
 
+    def _set_timer(self, deadline: float) -> None:
+        self._desk.set_timer(deadline)
+
+    def _abandon(self, pending: Pending) -> None:
+        self._desk.abandon(pending)
+
 
 def desk_of(line: Line) -> Desk:
     """The desk of a client, made when it is first asked for."""
@@ -206,16 +179,6 @@ def desk_of(line: Line) -> Desk:
     if router.answers is None:
         router.answers = Desk(session, router)
     return cast(Desk, router.answers)
-
-
-def _until(loop: asyncio.AbstractEventLoop, timeout: float | None, deadline: float | None) -> float | None:
-    """When the waiting ends, on the loop's clock; None: never."""
-    if timeout is None:
-        return deadline
-    if not timeout > 0:
-        raise ValueError(f"timeout must be more than 0 seconds, or None, got {timeout!r}")
-    until = loop.time() + timeout
-    return until if deadline is None or until < deadline else deadline
 
 
 def _settle(pending: Pending, error: BaseException | None, value: Any = None) -> None:

@@ -1,0 +1,12 @@
+# The part of a requester that runs once per request.
+
+from wsx._correlation cimport Correlator
+
+
+cdef class Asking:
+    cdef readonly Correlator correlator
+    cdef object _create_future
+    cdef object _time                    # the loop's clock, seconds
+    cdef object _write                   # (payload, text=True): now, or an exception
+    cdef object _encode                  # (request_id, method, params) -> bytes
+    cdef object _until(self, object timeout, object deadline)
