@@ -16,6 +16,7 @@ cdef class Pending:
 
 @cython.final
 cdef class Ended:
+    cdef readonly int64_t request_id
     cdef readonly str method
     cdef readonly object outcome
 
@@ -25,7 +26,7 @@ cdef class Correlator:
     cdef public Py_ssize_t most_pending
     cdef readonly dict pending           # id -> Pending
     cdef readonly list deadlines         # a heap of (seconds, id); those of closed requests are dropped in time
-    cdef dict _ended                     # id -> Ended, the oldest first
+    cdef list _ended                     # the Ended of each id at its place, id modulo REMEMBERED; or None
     cdef int64_t _newest_id
     cpdef Pending open(self, str method, object deadline, object waiter, object together=*)
     cpdef bint sent(self, Pending pending) except -1

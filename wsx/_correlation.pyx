@@ -16,7 +16,7 @@ from heapq import heappush as _heappush
 from wsx.errors import Outcome, TooManyPending
 
 cdef enum:
-    REMEMBERED = 4096                    # requests whose outcome is kept for the sake of late answers
+    REMEMBERED = 4096                    # as many requests back an outcome is kept, for the sake of late answers
     SLACK = 64                           # deadlines of closed requests that are kept, beyond as many as are pending
 
 cdef object _NOT_SENT = Outcome.NOT_SENT
@@ -44,7 +44,7 @@ cdef class Correlator:
 
     def __cinit__(self, Py_ssize_t most_pending=10_000):
         self.most_pending = most_pending
-        self.pending, self.deadlines, self._ended = {}, [], {}
+        self.pending, self.deadlines, self._ended = {}, [], [None] * REMEMBERED
 
     def __len__(self):
         """How many are pending."""
@@ -82,14 +82,16 @@ cdef class Correlator:
         cdef Pending pending = self.pending.pop(request_id, None)
         if pending is not None:
             if outcome is not _NOT_SENT: # else nobody can answer it
-                self._ended[request_id] = _ended(pending.method, outcome)
-                if len(self._ended) > REMEMBERED:
-                    del self._ended[next(iter(self._ended))]
+                self._ended[<int64_t>request_id % REMEMBERED] = _ended(request_id, pending.method, outcome)
         return pending
 
     def ended(self, request_id):
         """What became of the request of this id, while that is remembered. An id of another type is another id."""
-        return self._ended.get(request_id) if type(request_id) is int else None
+        cdef Ended ended
+        if type(request_id) is not int or not 1 <= request_id <= self._newest_id:
+            return None
+        ended = self._ended[<int64_t>request_id % REMEMBERED]
+        return ended if ended is not None and ended.request_id == request_id else None
 
     def due(self, double now):
         """Close the requests whose deadline has passed: their outcome is unknown."""
@@ -122,7 +124,7 @@ cdef class Correlator:
         return sent if len(shared) == 1 and (<Pending>sent[0]).together is not None else []
 
 
-cdef Ended _ended(str method, object outcome):
+cdef Ended _ended(int64_t request_id, str method, object outcome):
     cdef Ended ended = Ended.__new__(Ended)
-    ended.method, ended.outcome = method, outcome
+    ended.request_id, ended.method, ended.outcome = request_id, method, outcome
     return ended
