@@ -1,6 +1,6 @@
 # The part of a requester that runs once per request.
 
-from wsx._correlation cimport Correlator
+from wsx._correlation cimport Correlator, Pending
 
 
 cdef class Asking:
@@ -9,4 +9,5 @@ cdef class Asking:
     cdef object _time                    # the loop's clock, seconds
     cdef object _write                   # (payload, text=True): now, or an exception
     cdef object _encode                  # (request_id, method, params) -> bytes
+    cpdef object _sent(self, Pending pending)
     cdef object _until(self, object timeout, object deadline)

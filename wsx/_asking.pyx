@@ -44,8 +44,7 @@ cdef class Asking:
                 self._write(payload, text=True)
             except (RateLimited, Backpressure):
                 await self._send_patiently(payload, pending)
-            if self.correlator.sent(pending):
-                self._set_timer(pending.deadline)
+            self._sent(pending)
             return await waiter
         except BaseException:
             self._abandon(pending)
@@ -59,6 +58,11 @@ cdef class Asking:
             raise ValueError(f"timeout must be more than 0 seconds, or None, got {timeout!r}")
         until = self._time() + timeout
         return until if deadline is None or until < deadline else deadline
+
+    cpdef object _sent(self, Pending pending):
+        """Its bytes have gone."""
+        if self.correlator.sent(pending):
+            self._set_timer(pending.deadline)
 
     def _end_of(self, timeout, deadline):
         """When the waiting of a batch ends."""

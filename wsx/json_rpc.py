@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from wsx._asking import write_request
-from wsx._message import Message
-from wsx.correlation import Answer, Pending
+from wsx.correlation import Pending
 from wsx.errors import Backpressure, Outcome, RateLimited, WsxError
 from wsx.message_handler import Callback, Line, MessageHandler
 from wsx.requester import Requester
@@ -41,7 +40,7 @@ class JsonRpc(Requester):
     """
 
     def __init__(self, line: Line, *, most_pending: int | None = None) -> None:
-        super().__init__(line, _Strategy(), most_pending=most_pending)
+        self._begin(line, write_request, most_pending)  # the router finds JSON-RPC's answers by itself
         self._handler = MessageHandler(line)
 
     async def batch(
@@ -75,33 +74,19 @@ class JsonRpc(Requester):
         """Call it with each message of the other side that has this method. What it returns takes it away again."""
         return self._handler.on_method(method, callback)
 
-    def _listen(self) -> None:
-        """The router finds JSON-RPC's answers by itself."""
-
     async def _send_together(self, payload: bytes, members: list[Pending]) -> None:
         try:
             self._write_now(payload, text=True)
         except (RateLimited, Backpressure):
             await self._send_patiently(payload, members[0])
         for pending in members:
-            if self.correlator.sent(pending):
-                self._set_timer(pending.deadline)
+            self._sent(pending)
 
     def _open(self, members: list[Pending], method: str, params: Any, until: float | None) -> bytes:
         waiter = self._desk.loop.create_future()
         pending = self._desk.correlator.open(method, until, waiter, together=members)
         members.append(pending)
-        return self._strategy.encode(pending.request_id, method, params)
-
-
-class _Strategy:
-    """How JSON-RPC 2.0 writes requests (`Strategy`)."""
-
-    encode = staticmethod(write_request)
-
-    def read(self, message: Message) -> Answer | None:
-        """Never asked: the router does this in compiled code."""
-        raise NotImplementedError
+        return write_request(pending.request_id, method, params)
 
 
 def _settled(waiter: "asyncio.Future[Any]") -> Settled:

@@ -9,6 +9,7 @@ Not here: which answer belongs to which request (correlation.py), JSON-RPC's own
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 from wsx._asking import Asking
@@ -137,24 +138,23 @@ class Requester(Asking):
     """
 
     def __init__(self, line: Line, strategy: Strategy, *, most_pending: int | None = None) -> None:
-        self._line, self._desk, self._strategy = line, desk_of(line), strategy
-        write: Any = line.send if isinstance(line, Route) else cast(Any, line).send_nowait
-        self._write_now = write
-        self._attach(self._desk.correlator, self._desk.loop, write, strategy.encode)
+        self._begin(line, strategy.encode, most_pending)
+        self._desk.read_with(strategy)
+
+    def _begin(self, line: Line, encode: Callable[[int, str, Any], bytes], most_pending: int | None) -> None:
+        """What every requester is made of, however it has its answers found."""
+        self._line, self._desk = line, desk_of(line)
+        self._write_now: Any = line.send if isinstance(line, Route) else cast(Any, line).send_nowait
+        self._attach(self._desk.correlator, self._desk.loop, self._write_now, encode)
         if most_pending is not None:
             if most_pending < 1:
                 raise ValueError(f"most_pending must be at least 1, got {most_pending}")
             self.correlator.most_pending = most_pending
-        self._listen()
 
     @property
     def pending(self) -> int:
         """How many requests of this client have no outcome yet."""
         return len(self.correlator)
-
-    def _listen(self) -> None:
-        """Have answers found."""
-        self._desk.read_with(self._strategy)
 
     async def _send_patiently(self, payload: bytes, pending: Pending) -> None:
         """Write it once there are tokens and room, but not beyond the deadline."""
