@@ -43,6 +43,17 @@ class TestRequest:
 
         run(main())
 
+    def test_the_whole_answer_is_given_where_it_is_asked_for(self, run):
+        async def main():
+            async with rpc() as (server, _, requests, _):
+                server.answers["m"] = lambda request: f'{{"id":{request["id"]},"result":1,"usIn":5,"usOut":7}}'
+                answer = await requests.request("m", whole=True)
+                assert (answer.data_json(), answer.json()["usOut"], answer.received_ns > 0) == (1, 7, True)
+                with pytest.raises(RpcError):
+                    await requests.request("refuse", whole=True)
+
+        run(main())
+
     def test_an_error_is_raised_with_its_data(self, run):
         async def main():
             async with rpc() as (_, _, requests, _):
@@ -664,17 +675,18 @@ class TestAnotherProtocol:
             async with LocalServer(on_message=serve) as server, wsx.connect(server.url, on_event=heard) as client:
                 requests = Requester(client, ReqId())
                 assert await requests.request("subscribe", ["trades"]) == ["trades"]
+                assert (await requests.request("subscribe", whole=True)).json()["req_id"] == 2
                 with pytest.raises(RpcError, match="7 no") as caught:
                     await requests.request("refuse")
                 assert caught.value.outcome == "rejected"
                 with pytest.raises(AnswerTimeout):
                     await requests.request("silent", timeout=0.02)
-                assert [(await client.recv()).json() for _ in range(3)] == [
-                    {"push": ["trades"]}, {"push": None}, {"push": None},
+                assert [(await client.recv()).json() for _ in range(4)] == [
+                    {"push": ["trades"]}, {"push": None}, {"push": None}, {"push": None},
                 ]  # fmt: skip
-                server.connections[0].send('{"req_id":3,"ok":false,"data":5}')
+                server.connections[0].send('{"req_id":4,"ok":false,"data":5}')
                 server.connections[0].send('{"req_id":"3","ok":true,"data":5}')
                 (late,), (stray,) = await heard.wait(LateAnswer), await heard.wait(UnexpectedAnswer)
-                assert (late.request_id, late.error.code, stray.request_id) == (3, 5, "3")
+                assert (late.request_id, late.error.code, stray.request_id) == (4, 5, "3")
 
         run(main())

@@ -11,7 +11,13 @@ class Asking:
     @property
     def correlator(self) -> Correlator: ...
     async def request(
-        self, method: str, params: Any = None, *, timeout: float | None = 30.0, deadline: float | None = None
+        self,
+        method: str,
+        params: Any = None,
+        *,
+        timeout: float | None = 30.0,
+        deadline: float | None = None,
+        whole: bool = False,
     ) -> Any: ...
     def _attach(
         self,

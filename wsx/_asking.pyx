@@ -28,16 +28,18 @@ cdef class Asking:
         self.correlator, self._create_future, self._time = correlator, loop.create_future, loop.time
         self._write, self._encode = write, encode
 
-    async def request(self, str method not None, params=None, *, timeout=30.0, deadline=None):
+    async def request(self, str method not None, params=None, *, timeout=30.0, deadline=None, bint whole=False):
         """Ask, and give the result. timeout: seconds for all of it. deadline: the same on the loop's clock (`loop.time()`).
 
-        The earlier of the two counts. Raises an error whose `outcome` says what became of the request: `rejected`
+        The earlier of the two counts. whole: give the `Message` that answers instead, for what stands beside its result
+        (Deribit's usIn and usOut) and when it came. Raises an error whose `outcome` says what became of the request: `rejected`
         (RpcError); `not_sent` (NotConnected, ConnectionClosed, SendTimeout, TooManyPending); `unknown` (AnswerTimeout,
         OutcomeUnknown). TypeError and ValueError for wrong arguments.
         """
         cdef Pending pending
         waiter = self._create_future()
         pending = self.correlator.open(method, self._until(timeout, deadline), waiter)
+        pending.whole = whole
         try:
             payload = self._encode(pending.request_id, method, params)
             try:

@@ -12,6 +12,7 @@ cdef class Pending:
     cdef readonly object waiter
     cdef readonly object together
     cdef readonly bint sent
+    cdef public bint whole
 
 
 @cython.final

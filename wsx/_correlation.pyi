@@ -16,6 +16,7 @@ class Pending:
     def together(self) -> Any: ...
     @property
     def sent(self) -> bool: ...
+    whole: bool
 
 @final
 class Ended:

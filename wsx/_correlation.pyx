@@ -27,7 +27,8 @@ cdef object _UNKNOWN = Outcome.UNKNOWN
 cdef class Pending:
     """One request without an outcome yet. waiter: what the caller waits with. deadline: None for none.
 
-    together: what the requests of one message share, or None. sent: its bytes may have left.
+    together: what the requests of one message share, or None. sent: its bytes may have left. whole: its caller wants
+    the message that answers it, not the result alone.
     """
 
 

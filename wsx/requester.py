@@ -52,10 +52,11 @@ class Desk:
         if kind <= _ERROR and type(request_id) is int:
             pending = self.correlator.close(request_id, Outcome.REJECTED if kind else Outcome.OK)
             if pending is not None:
-                _settle(pending, _error_of(value, pending.method, request_id) if kind else None, value)
+                error = _error_of(value, pending.method, request_id) if kind else None
+                _settle(pending, error, message if pending.whole else value)
                 return True
-        error = _error_of(value, "", request_id) if kind == _ERROR else None
-        return self._stray(request_id, error, kind, message)
+        stray = _error_of(value, "", request_id) if kind == _ERROR else None
+        return self._stray(request_id, stray, kind, message)
 
     def read_with(self, strategy: Strategy) -> None:
         """Have answers found by a strategy of another protocol."""
