@@ -8,6 +8,7 @@ from raw_server import LOOPS, run_bounded
 from rpc_servers import Heard, RpcServer, rpc
 
 import wsx
+from wsx.correlation import Answer
 from wsx.errors import (
     AnswerTimeout,
     Backpressure,
@@ -20,6 +21,8 @@ from wsx.errors import (
 )
 from wsx.events import LateAnswer, ProtocolError, UnexpectedAnswer
 from wsx.json_rpc import Settled
+from wsx.requester import Requester
+from wsx.testing import LocalServer
 
 
 @pytest.fixture(params=LOOPS)
@@ -37,6 +40,17 @@ class TestRequest:
                 assert server.raw[0] == '{"jsonrpc":"2.0","method":"public/x","id":1,"params":{"a":[1,"é"]}}'.encode()
                 assert [request["id"] for request in server.requests] == [1, 2, 3]
                 assert requests.pending == 0
+
+        run(main())
+
+    def test_the_whole_answer_is_given_where_it_is_asked_for(self, run):
+        async def main():
+            async with rpc() as (server, _, requests, _):
+                server.answers["m"] = lambda request: f'{{"id":{request["id"]},"result":1,"usIn":5,"usOut":7}}'
+                answer = await requests.request("m", whole=True)
+                assert (answer.data_json(), answer.json()["usOut"], answer.received_ns > 0) == (1, 7, True)
+                with pytest.raises(RpcError):
+                    await requests.request("refuse", whole=True)
 
         run(main())
 
@@ -271,15 +285,15 @@ class TestEndings:
 
         run(main())
 
-    def test_an_answer_to_a_caller_that_was_cancelled_in_the_same_turn_is_no_fault(self, run):
+    @pytest.mark.parametrize("answer", ['"result":1', '"error":{"code":1}'])
+    def test_an_answer_to_a_caller_that_was_cancelled_in_the_same_turn_is_no_fault(self, run, answer):
         async def main():
             async with rpc() as (server, _, requests, heard):
                 task = asyncio.ensure_future(requests.request("silent"))
                 while not server.requests:
                     await asyncio.sleep(0)
-                pending = requests._desk.correlator.pending[1]
-                pending.waiter.cancel()
-                server.push('{"id":1,"result":1}')
+                requests.correlator.pending[1].waiter.cancel()
+                server.push(f'{{"id":1,{answer}}}')
                 with pytest.raises(asyncio.CancelledError):
                     await task
                 assert not heard.of(UnexpectedAnswer)
@@ -427,6 +441,15 @@ class TestBatch:
                 with pytest.raises(asyncio.CancelledError):
                     await task
                 assert requests.pending == 0
+
+        run(main())
+
+    def test_it_waits_for_tokens(self, run):
+        async def main():
+            async with rpc(rate_limit=wsx.TokenBucket(rate=100, burst=1)) as (server, _, requests, _):
+                server.answers["batch"] = self.answer
+                await requests.request("a")
+                assert [member.outcome for member in await requests.batch([("a", None), ("b", None)])] == ["ok", "ok"]
 
         run(main())
 
@@ -620,3 +643,50 @@ def test_a_full_write_buffer_is_waited_for(run):
             assert await task == [1]
 
     run(main())
+
+
+class ReqId:
+    """An exchange whose requests carry `req_id`."""
+
+    def encode(self, request_id, method, params):
+        return orjson.dumps({"op": method, "req_id": request_id, "args": params})
+
+    def read(self, message):
+        document = orjson.loads(message.data)
+        if "req_id" not in document:
+            return None
+        if document["ok"]:
+            return Answer(document["req_id"], document["data"])
+        return Answer(document["req_id"], error=RpcError(document["data"], "no"))
+
+
+class TestAnotherProtocol:
+    def test_its_strategy_finds_the_answers_and_the_rest_flows_on(self, run):
+        def serve(connection, message):
+            request = orjson.loads(message.data)
+            connection.send(orjson.dumps({"push": request["args"]}), text=True)
+            known = request["op"] != "refuse"
+            answer = {"req_id": request["req_id"], "ok": known, "data": request["args"] if known else 7}
+            if request["op"] != "silent":
+                connection.send(orjson.dumps(answer), text=True)
+
+        async def main():
+            heard = Heard()
+            async with LocalServer(on_message=serve) as server, wsx.connect(server.url, on_event=heard) as client:
+                requests = Requester(client, ReqId())
+                assert await requests.request("subscribe", ["trades"]) == ["trades"]
+                assert (await requests.request("subscribe", whole=True)).json()["req_id"] == 2
+                with pytest.raises(RpcError, match="7 no") as caught:
+                    await requests.request("refuse")
+                assert caught.value.outcome == "rejected"
+                with pytest.raises(AnswerTimeout):
+                    await requests.request("silent", timeout=0.02)
+                assert [(await client.recv()).json() for _ in range(4)] == [
+                    {"push": ["trades"]}, {"push": None}, {"push": None}, {"push": None},
+                ]  # fmt: skip
+                server.connections[0].send('{"req_id":4,"ok":false,"data":5}')
+                server.connections[0].send('{"req_id":"3","ok":true,"data":5}')
+                (late,), (stray,) = await heard.wait(LateAnswer), await heard.wait(UnexpectedAnswer)
+                assert (late.request_id, late.error.code, stray.request_id) == (4, 5, "3")
+
+        run(main())

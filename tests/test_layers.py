@@ -68,6 +68,7 @@ LAYERS = {
         "wsx.suspend_watch",
     ],
     "messaging": [
+        "wsx._asking",
         "wsx._correlation",
         "wsx._router",
         "wsx.correlation",

@@ -11,9 +11,16 @@ cdef class Pending:
     cdef readonly object deadline        # seconds, or None
     cdef readonly object waiter
     cdef readonly object together
-    cdef readonly object outcome         # None while it is pending
     cdef readonly bint sent
-    cdef public int64_t sent_ns          # monotonic; where somebody observes answers
+    cdef public int64_t sent_ns          # monotonic
+    cdef public bint whole
+
+
+@cython.final
+cdef class Ended:
+    cdef readonly int64_t request_id
+    cdef readonly str method
+    cdef readonly object outcome
 
 
 @cython.final
@@ -21,8 +28,8 @@ cdef class Correlator:
     cdef public Py_ssize_t most_pending
     cdef readonly dict pending           # id -> Pending
     cdef readonly list deadlines         # a heap of (seconds, id); those of closed requests are dropped in time
-    cdef dict _ended                     # id -> Pending, the oldest first
+    cdef list _ended                     # the Ended of each id at its place, id modulo REMEMBERED; or None
     cdef int64_t _newest_id
     cpdef Pending open(self, str method, object deadline, object waiter, object together=*)
-    cpdef object sent(self, Pending pending)
+    cpdef bint sent(self, Pending pending) except -1
     cpdef Pending close(self, object request_id, object outcome)

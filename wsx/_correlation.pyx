@@ -16,7 +16,7 @@ from heapq import heappush as _heappush
 from wsx.errors import Outcome, TooManyPending
 
 cdef enum:
-    REMEMBERED = 4096                    # requests whose outcome is kept for the sake of late answers
+    REMEMBERED = 4096                    # as many requests back an outcome is kept, for the sake of late answers
     SLACK = 64                           # deadlines of closed requests that are kept, beyond as many as are pending
 
 cdef object _NOT_SENT = Outcome.NOT_SENT
@@ -25,10 +25,18 @@ cdef object _UNKNOWN = Outcome.UNKNOWN
 
 @cython.final
 cdef class Pending:
-    """One request. waiter: what the caller waits with. deadline: None for none. outcome: None while it is pending.
+    """One request without an outcome yet. waiter: what the caller waits with. deadline: None for none.
 
-    together: what the requests of one message share, or None. sent: its bytes may have left.
+    together: what the requests of one message share, or None. sent: its bytes may have left. whole: its caller wants
+    the message that answers it, not the result alone.
     """
+
+
+@cython.final
+@cython.freelist(64)
+@cython.no_gc
+cdef class Ended:
+    """What became of a request."""
 
 
 @cython.final
@@ -37,7 +45,7 @@ cdef class Correlator:
 
     def __cinit__(self, Py_ssize_t most_pending=10_000):
         self.most_pending = most_pending
-        self.pending, self.deadlines, self._ended = {}, [], {}
+        self.pending, self.deadlines, self._ended = {}, [], [None] * REMEMBERED
 
     def __len__(self):
         """How many are pending."""
@@ -55,29 +63,36 @@ cdef class Correlator:
         self.pending[pending.request_id] = pending
         return pending
 
-    cpdef object sent(self, Pending pending):
-        """Its bytes have gone: from now on its outcome is unknown until an answer comes, and its deadline counts."""
+    cpdef bint sent(self, Pending pending) except -1:
+        """Its bytes have gone: from now on its outcome is unknown until an answer comes, and its deadline counts.
+
+        Is its deadline the earliest now? Deadlines of closed requests count, until `next_deadline` has dropped them.
+        """
         pending.sent = True
-        if pending.deadline is not None:
-            _heappush(self.deadlines, (pending.deadline, pending.request_id))
-            if len(self.deadlines) > 2 * len(self.pending) + SLACK:
-                self.deadlines = [entry for entry in self.deadlines if entry[1] in self.pending]
-                _heapify(self.deadlines)
+        if pending.deadline is None:
+            return False
+        planned = (pending.deadline, pending.request_id)
+        _heappush(self.deadlines, planned)
+        if len(self.deadlines) > 2 * len(self.pending) + SLACK:
+            self.deadlines = [entry for entry in self.deadlines if entry[1] in self.pending]
+            _heapify(self.deadlines)
+        return self.deadlines[0] is planned
 
     cpdef Pending close(self, object request_id, object outcome):
         """End a request with its one outcome; None where none of that id is pending."""
         cdef Pending pending = self.pending.pop(request_id, None)
         if pending is not None:
-            pending.outcome = outcome
             if outcome is not _NOT_SENT: # else nobody can answer it
-                self._ended[request_id] = pending
-                if len(self._ended) > REMEMBERED:
-                    del self._ended[next(iter(self._ended))]
+                self._ended[<int64_t>request_id % REMEMBERED] = _ended(request_id, pending.method, outcome)
         return pending
 
     def ended(self, request_id):
-        """The request of this id that has its outcome, while that is remembered. An id of another type is another."""
-        return self._ended.get(request_id) if type(request_id) is int else None
+        """What became of the request of this id, while that is remembered. An id of another type is another id."""
+        cdef Ended ended
+        if type(request_id) is not int or not 1 <= request_id <= self._newest_id:
+            return None
+        ended = self._ended[<int64_t>request_id % REMEMBERED]
+        return ended if ended is not None and ended.request_id == request_id else None
 
     def due(self, double now):
         """Close the requests whose deadline has passed: their outcome is unknown."""
@@ -108,3 +123,9 @@ cdef class Correlator:
         sent = [pending for pending in self.pending.values() if pending.sent]
         shared = {id(pending.together) for pending in sent}
         return sent if len(shared) == 1 and (<Pending>sent[0]).together is not None else []
+
+
+cdef Ended _ended(int64_t request_id, str method, object outcome):
+    cdef Ended ended = Ended.__new__(Ended)
+    ended.request_id, ended.method, ended.outcome = request_id, method, outcome
+    return ended

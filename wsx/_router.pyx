@@ -257,7 +257,7 @@ cdef class Router(Tap):
             pending = self.correlator.close(request_id, _OK)
             if pending is not None:
                 if not pending.waiter.done():
-                    pending.waiter.set_result(value)
+                    pending.waiter.set_result(message if pending.whole else value)
                 if self.observer is not None:
                     self.observer(pending, message, None)
                 return True

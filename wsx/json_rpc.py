@@ -9,19 +9,15 @@ Not here: outcomes and deadlines (requester.py), which answer is whose (correlat
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, TypeAlias
 
-from orjson import dumps
-
-from wsx._message import Message
-from wsx.correlation import Answer, Pending
+from wsx._asking import write_request
+from wsx.correlation import Pending
 from wsx.errors import Outcome, WsxError
 from wsx.message_handler import Callback, Line, MessageHandler
-from wsx.requester import Requester, _until
+from wsx.requester import Requester
 
 Call: TypeAlias = tuple[str, Any]
 
@@ -44,7 +40,7 @@ class JsonRpc(Requester):
     """
 
     def __init__(self, line: Line, *, most_pending: int | None = None) -> None:
-        super().__init__(line, _Strategy(), most_pending=most_pending)
+        self._begin(line, write_request, most_pending)  # the router finds JSON-RPC's answers by itself
         self._handler = MessageHandler(line)
 
     async def batch(
@@ -57,7 +53,7 @@ class JsonRpc(Requester):
         """
         if not calls:
             raise ValueError("a batch needs at least one call (JSON-RPC 2.0, 6); nothing was sent")
-        until = _until(self._desk.loop, timeout, deadline)
+        until = self._end_of(timeout, deadline)
         members: list[Pending] = []
         try:
             payloads = [self._open(members, method, params, until) for method, params in calls]
@@ -72,61 +68,23 @@ class JsonRpc(Requester):
 
     def notify(self, method: str, params: Any = None) -> None:
         """Send a notification, which nobody answers. Raises as `client.send_nowait`, or as `Route.send` on a route."""
-        self._write(_head(method) + b',"params":' + _params(params) + b"}", text=True)
+        self._write_now(write_request(None, method, params), text=True)
 
     def on(self, method: str, callback: Callback) -> Callable[[], None]:
         """Call it with each message of the other side that has this method. What it returns takes it away again."""
         return self._handler.on_method(method, callback)
 
-    def _listen(self) -> None:
-        """The router finds JSON-RPC's answers by itself."""
-
     async def _send_together(self, payload: bytes, members: list[Pending]) -> None:
-        if not self._send_now(payload):
+        if not self._write_at_once(payload):
             await self._send_patiently(payload, members[0], None)
         for pending in members:
-            self._desk.sent(pending)
+            self._sent(pending)
 
     def _open(self, members: list[Pending], method: str, params: Any, until: float | None) -> bytes:
         waiter = self._desk.loop.create_future()
         pending = self._desk.correlator.open(method, until, waiter, together=members)
         members.append(pending)
-        return self._strategy.encode(pending.request_id, method, params)
-
-
-class _Strategy:
-    """How JSON-RPC 2.0 writes requests (`Strategy`)."""
-
-    def encode(self, request_id: int, method: str, params: Any) -> bytes:
-        return b'%b,"id":%d,"params":%b}' % (_head(method), request_id, _params(params))
-
-    def read(self, message: Message) -> Answer | None:
-        """Never asked: the router does this in compiled code."""
-        raise NotImplementedError
-
-
-@lru_cache(1024)
-def _head(method: str) -> bytes:
-    return b'{"jsonrpc":"2.0","method":' + dumps(method)
-
-
-def _params(params: Any) -> bytes:
-    if params is None:
-        return b"{}"
-    if not isinstance(params, dict | list | tuple):
-        raise TypeError(f"params must be a dict, or a list (JSON-RPC 2.0, 4.2), not {type(params).__name__}")
-    written = dumps(params)
-    if b"null" in written:
-        _check_finite(params)
-    return written
-
-
-def _check_finite(value: Any) -> None:
-    """orjson writes what is no number as null. Raises ValueError."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is no JSON number; nothing was sent")
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
-        _check_finite(inner)
+        return write_request(pending.request_id, method, params)
 
 
 def _settled(waiter: "asyncio.Future[Any]") -> Settled:

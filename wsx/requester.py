@@ -9,20 +9,19 @@ Not here: which answer belongs to which request (correlation.py), JSON-RPC's own
 """
 
 import asyncio
-import time
+from collections.abc import Callable
 from typing import Any, cast
 
+from wsx._asking import Asking
 from wsx._message import Message
 from wsx._router import Router
 from wsx.connection import End
 from wsx.correlation import Correlator, Pending, Strategy
 from wsx.errors import (
     AnswerTimeout,
-    Backpressure,
     ConnectionClosed,
     Outcome,
     OutcomeUnknown,
-    RateLimited,
     RpcError,
 )
 from wsx.events import LateAnswer, UnexpectedAnswer
@@ -43,17 +42,7 @@ class Desk:
         self._session, self.router = session, router
         self.by_method = isinstance(session.config.rate_limit, RateLimiter)
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
         session.epoch_listeners.append(self.on_epoch_ended)
-
-    def sent(self, pending: Pending) -> None:
-        """Its bytes have gone."""
-        self.correlator.sent(pending)
-        if self.router.observer is not None:
-            pending.sent_ns = time.monotonic_ns()
-        deadline = pending.deadline
-        if deadline is not None and (self._timer is None or deadline < self._timer_at):
-            self._set_timer(deadline)
 
     def abandon(self, pending: Pending) -> None:
         """Its caller waits no more: if it has no outcome yet, it gets one."""
@@ -65,12 +54,12 @@ class Desk:
             pending = self.correlator.close(request_id, Outcome.REJECTED if kind else Outcome.OK)
             if pending is not None:
                 error = _error_of(value, pending.method, request_id) if kind else None
-                _settle(pending, error, value)
+                _settle(pending, error, message if pending.whole else value)
                 if self.router.observer is not None:
                     self.router.observer(pending, message, error)
                 return True
-        error = _error_of(value, "", request_id) if kind == _ERROR else None
-        return self._stray(request_id, error, kind, message)
+        stray = _error_of(value, "", request_id) if kind == _ERROR else None
+        return self._stray(request_id, stray, kind, message)
 
     def read_with(self, strategy: Strategy) -> None:
         """Have answers found by a strategy of another protocol."""
@@ -92,7 +81,12 @@ class Desk:
             error = OutcomeUnknown(pending.method, pending.request_id, why)
             error.__cause__ = cause
             _settle(pending, error)
+        self._wait_for_next()
+
+    def set_timer(self, deadline: float) -> None:
+        """No deadline is earlier than this one."""
         self._stop_timer()
+        self._timer = self.loop.call_at(deadline, self._on_time)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
@@ -123,16 +117,16 @@ class Desk:
         return bool(members)
 
     def _on_time(self) -> None:
-        self._timer = None
         for pending in self.correlator.due(self.loop.time()):
             _settle(pending, AnswerTimeout(pending.method, pending.request_id))
-        deadline = self.correlator.next_deadline()
-        if deadline is not None:
-            self._set_timer(deadline)
+        self._wait_for_next()
 
-    def _set_timer(self, deadline: float) -> None:
-        self._stop_timer()
-        self._timer, self._timer_at = self.loop.call_at(deadline, self._on_time), deadline
+    def _wait_for_next(self) -> None:
+        deadline = self.correlator.next_deadline()
+        if deadline is None:
+            self._stop_timer()
+        else:
+            self.set_timer(deadline)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -140,7 +134,7 @@ class Desk:
             self._timer = None
 
 
-class Requester:
+class Requester(Asking):
     """Asks, and waits for the answer. line: a client, or the `Route` that an `on_open` hook of it was given.
 
     most_pending: requests of this client that may wait at once, whoever asks; None: as it is (10,000 at first).
@@ -148,56 +142,24 @@ class Requester:
     """
 
     def __init__(self, line: Line, strategy: Strategy, *, most_pending: int | None = None) -> None:
-        self._line, self._strategy = line, strategy
-        self._desk = desk_of(line)
-        self._by_method = self._desk.by_method and not isinstance(line, Route)
-        self._write: Any = line.send if isinstance(line, Route) else cast(Any, line).send_nowait
+        self._begin(line, strategy.encode, most_pending)
+        self._desk.read_with(strategy)
+
+    def _begin(self, line: Line, encode: Callable[[int, str, Any], bytes], most_pending: int | None) -> None:
+        """What every requester is made of, however it has its answers found."""
+        self._line, self._desk = line, desk_of(line)
+        self._write_now: Any = line.send if isinstance(line, Route) else cast(Any, line).send_nowait
+        by_method = self._desk.by_method and not isinstance(line, Route)  # then each is asked for its tokens first
+        self._attach(self._desk.correlator, self._desk.loop, None if by_method else self._write_now, encode)
         if most_pending is not None:
             if most_pending < 1:
                 raise ValueError(f"most_pending must be at least 1, got {most_pending}")
-            self._desk.correlator.most_pending = most_pending
-        self._listen()
+            self.correlator.most_pending = most_pending
 
     @property
     def pending(self) -> int:
         """How many requests of this client have no outcome yet."""
-        return len(self._desk.correlator)
-
-    async def request(
-        self, method: str, params: Any = None, *, timeout: float | None = 30.0, deadline: float | None = None
-    ) -> Any:
-        """Ask, and give the result. timeout: seconds for all of it. deadline: the same on the loop's clock (`loop.time()`).
-
-        The earlier of the two counts. Raises an error whose `outcome` says what became of the request: `rejected`
-        (RpcError); `not_sent` (NotConnected, ConnectionClosed, RateLimited and Backpressure on a route, SendTimeout,
-        TooManyPending); `unknown` (AnswerTimeout, OutcomeUnknown). TypeError and ValueError for wrong arguments.
-        """
-        desk = self._desk
-        waiter = desk.loop.create_future()
-        pending = desk.correlator.open(method, _until(desk.loop, timeout, deadline), waiter)
-        try:
-            payload = self._strategy.encode(pending.request_id, method, params)
-            if not self._send_now(payload):
-                await self._send_patiently(payload, pending, params)
-            desk.sent(pending)
-            return await waiter
-        except BaseException:
-            desk.abandon(pending)
-            raise
-
-    def _listen(self) -> None:
-        """Have answers found."""
-        self._desk.read_with(self._strategy)
-
-    def _send_now(self, payload: bytes) -> bool:
-        """Write a message. False where it has to wait for tokens or for room."""
-        if self._by_method:
-            return False
-        try:
-            self._write(payload, text=True)
-        except (RateLimited, Backpressure):
-            return False
-        return True
+        return len(self.correlator)
 
     async def _send_patiently(self, payload: bytes, pending: Pending, params: Any) -> None:
         """Write it once there are tokens and room, but not beyond the deadline."""
@@ -205,6 +167,12 @@ class Requester:
         deadline = pending.deadline
         timeout = None if deadline is None else deadline - self._desk.loop.time()
         await client._send(payload, True, (1, pending.method, params), timeout)
+
+    def _set_timer(self, deadline: float) -> None:
+        self._desk.set_timer(deadline)
+
+    def _abandon(self, pending: Pending) -> None:
+        self._desk.abandon(pending)
 
 
 def desk_of(line: Line) -> Desk:
@@ -214,16 +182,6 @@ def desk_of(line: Line) -> Desk:
     if router.answers is None:
         router.answers = Desk(session, router)
     return cast(Desk, router.answers)
-
-
-def _until(loop: asyncio.AbstractEventLoop, timeout: float | None, deadline: float | None) -> float | None:
-    """When the waiting ends, on the loop's clock; None: never."""
-    if timeout is None:
-        return deadline
-    if not timeout > 0:
-        raise ValueError(f"timeout must be more than 0 seconds, or None, got {timeout!r}")
-    until = loop.time() + timeout
-    return until if deadline is None or until < deadline else deadline
 
 
 def _settle(pending: Pending, error: BaseException | None, value: Any = None) -> None:
