@@ -235,6 +235,13 @@ class TestExactNumbers:
             return
         assert repr(parsed) == repr(value)
 
-    def test_deep_text_with_a_long_number_is_refused_in_words(self):
-        with pytest.raises(ValueError, match="nested too deep to be parsed exactly"):
-            Message(b"[" * 1020 + b"12345678901234567890" + b"]" * 1020).json()
+    def test_deep_text_with_a_long_number_is_exact_or_refused_in_words(self):
+        message = Message(b"[" * 1020 + b"12345678901234567890" + b"]" * 1020)
+        if sys.version_info < (3, 12):  # there the standard library's parser recurses no further than Python does
+            with pytest.raises(ValueError, match="nested too deep to be parsed exactly"):
+                message.json()
+            return
+        value = message.json()
+        while isinstance(value, list):
+            (value,) = value
+        assert value == 12345678901234567890
