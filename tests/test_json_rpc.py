@@ -521,8 +521,8 @@ class TestRoute:
                 await client.wait_open()
                 assert events == [[1], [2]]
                 while len(server.requests) < 5:  # nobody answers a notification
-                await asyncio.sleep(0.005)
-            assert [request.get("id") for request in server.requests] == [1, None, 2, 3, None]
+                    await asyncio.sleep(0.005)
+                assert [request.get("id") for request in server.requests] == [1, None, 2, 3, None]
 
         run(main())
 
