@@ -1159,6 +1159,8 @@ GROWTH_PROGRAM = """
 """
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("loop", LOOPS)
 def test_two_thousand_connections_leave_at_most_64_bytes_each(loop):
     async def main():
@@ -1167,5 +1169,5 @@ def test_two_thousand_connections_leave_at_most_64_bytes_each(loop):
             return await asyncio.to_thread(run_program, GROWTH_PROGRAM, url=server.url, loop=loop)
 
     tasks = collections.deque(maxlen=100)
-    done = run_bounded(main())
+    done = wsx.run(main(), loop="asyncio")
     assert float(done.stdout) <= 64, done.stderr

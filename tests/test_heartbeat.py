@@ -3,12 +3,13 @@
 import asyncio
 
 import pytest
-from simulated_loop import SimulatedLoop, simulate
+from simulated_loop import simulate
 
 import wsx
 from wsx._telemetry import Telemetry
 from wsx.errors import HeartbeatTimeout, NotConnected
 from wsx.heartbeat import Heartbeat
+from wsx.testing import SimulatedLoop
 
 MS = 1_000_000
 
@@ -17,13 +18,12 @@ class Line:
     """The other side of a heartbeat: its pings, and what it says about the peer. late: seconds to answer, or None."""
 
     def __init__(self, answers_after=None, **config):
-        self.pings, self.errors, self.blocked = [], [], []
-        self._owner = self
+        self.pings, self.errors, self.blocked, self.round_trips = [], [], [], []
         self._answers_after = answers_after
         self.loop = asyncio.get_running_loop()
         self.telemetry = Telemetry()
         settings = wsx.Config(**{"ping_interval": 10, "ping_timeout": 5} | config)
-        self.heartbeat = Heartbeat(self, settings, self.telemetry, self.loop, self.loop)
+        self.heartbeat = Heartbeat(self, self, settings, self.telemetry, self.loop, self.loop)
 
     def send_control(self, opcode, payload):
         assert opcode == 0x9
@@ -34,6 +34,9 @@ class Line:
     def abort(self, error):
         self.errors.append((self.loop.time(), error))
         self.heartbeat.stop()
+
+    def on_pong(self, rtt_ns):
+        self.round_trips.append(rtt_ns)
 
     def on_loop_blocked(self, lag_ns):
         self.blocked.append(lag_ns)
@@ -91,6 +94,7 @@ class TestBeating:
 
     def test_the_round_trip_is_recorded_and_the_peer_was_seen(self):
         async def test(line):
+            assert line.round_trips == [pytest.approx(line.telemetry.snapshot()["last_rtt_ns"])]
             assert line.heartbeat.seen_ns == line.loop.now_ns()
             line.heartbeat.start()
             await asyncio.sleep(12)
