@@ -31,7 +31,6 @@ from websockets.protocol import State as ProtocolState
 
 from wsx._assembler import Assembler, MessageReceiver, may_be_sent
 from wsx._frame import FAULTS
-from wsx._inbox import Inbox
 from wsx._telemetry import Telemetry
 
 STREAMS = vectors("streams.json")
