@@ -64,6 +64,7 @@ LAYERS = {
         "wsx.reconnection",
         "wsx.route",
         "wsx.session",
+        "wsx.slow_reader",
         "wsx.stream_watch",
         "wsx.suspend_watch",
     ],
