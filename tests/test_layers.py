@@ -173,6 +173,19 @@ def test_every_module_belongs_to_a_layer():
     assert not homeless, f"in no layer of the table: {homeless}"
 
 
+def test_the_page_on_architecture_names_every_module_in_its_layer():
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\w+)[^|]*\|([^|]+)\|", page, re.MULTILINE)
+    rooms = {layer: " ".join(text for name, text in rows if name == layer) for layer in ORDER}
+    modules = {module_name(path) for path in sources() if path.parent == ROOT / "wsx"}
+    unnamed = [
+        module
+        for module in sorted(modules - {"wsx", "wsx.__main__"})
+        if not re.search(rf"`{module.removeprefix('wsx.')}[.`]", rooms[layer_of(module) or "tools"])
+    ]
+    assert not unnamed, f"not in the row of their layer: {unnamed}"
+
+
 @pytest.mark.parametrize(
     ("path", "source"),
     [
