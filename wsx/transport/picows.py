@@ -235,7 +235,6 @@ class PicowsTransport:
     def __init__(self, opening: Opening, front: _Front, response: Response, times: OpeningTimes) -> None:
         self.times = times
         self.subprotocol = response.subprotocol
-        self.response_headers = response.headers
         self.writer = PicowsWriter(opening.telemetry)
         self._owner = opening.owner
         self._underlying = front.transport

@@ -175,9 +175,6 @@ class ServerEnd:
 
     on_inbox_drained = on_inbox_full
 
-    def on_sight(self, message: Message) -> None:
-        """Never: a server's end has no gaps."""
-
     def on_control(self, opcode: int, payload: bytes) -> None:
         """PING is answered with the same payload (RFC 6455 5.5.3)."""
         if opcode == _PING and self.open:
