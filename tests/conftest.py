@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from raw_server import LOOPS, run_bounded
+
+from wsx.testing.certificates import Authority
 
 ROOT = Path(__file__).parent.parent
 
@@ -15,3 +18,21 @@ def captures() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no captures at {folder}: set WSX_CAPTURES to the folder that holds them")
     return folder
+
+
+@pytest.fixture(params=LOOPS)
+def run(request):
+    return lambda main: run_bounded(main, request.param)
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return Authority()
+
+
+@pytest.fixture(params=[False, True], ids=["ws", "wss"])
+def tls(request, authority):
+    """The options of a server and of a client."""
+    if not request.param:
+        return {}, {}
+    return {"ssl": authority.server_context()}, {"ssl": authority.client_context()}

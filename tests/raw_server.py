@@ -10,7 +10,7 @@ import hashlib
 import re
 import socket
 import struct
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import wsx
@@ -203,6 +203,23 @@ class RawServer:
         if self._on_peer is not None:
             self._on_peer(peer)
         self._peers.put_nowait(peer)
+
+
+@asynccontextmanager
+async def opened(server_options=None, **options):
+    """A client and its server's side. What the test leaves open is cut."""
+    async with RawServer(**(server_options or {})) as server:
+        client = await connect(server.url, **{"close_timeout": 0.2} | options)
+        peer = await server.peer()
+        try:
+            yield client, peer
+        finally:
+            peer.close()
+            await client.close()
+
+
+async def read_all(client):
+    return [message.text async for message in client]
 
 
 def _family(host):

@@ -12,7 +12,6 @@ from typing import Any
 
 from wsx._assembler import Assembler
 from wsx._frame import encode
-from wsx._inbox import Inbox
 from wsx._message import Message
 from wsx._telemetry import Telemetry
 
@@ -30,9 +29,7 @@ class Endpoint:
         self.events: list[Event] = []
         self.messages: list[Message] = []
         self.telemetry = Telemetry()
-        inbox = Inbox(self, self.telemetry, callback=self._on_message)
-        inbox.start()
-        self.assembler = Assembler(inbox, self, self.telemetry, server=server, **limits)  # type: ignore[arg-type]
+        self.assembler = Assembler(self._on_message, self, self.telemetry, server=server, **limits)  # type: ignore[arg-type]
 
     def feed(self, wire: bytes, cuts: Iterable[int] = ()) -> "Endpoint":
         """Feed all of `wire`, cut at these places."""
@@ -53,14 +50,6 @@ class Endpoint:
 
     def on_failure(self, close_code: int, reason: str) -> None:
         self.events.append(("fail", close_code, reason))
-
-    def on_inbox_full(self) -> None:
-        raise AssertionError("messages are handed over, none waits")
-
-    on_inbox_drained = on_inbox_full
-
-    def on_callback_error(self, error: BaseException, message: Message) -> None:
-        raise error
 
 
 def receive(wire: bytes, cuts: Iterable[int] = (), **options: Any) -> list[Event]:

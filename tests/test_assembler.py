@@ -31,7 +31,6 @@ from websockets.protocol import State as ProtocolState
 
 from wsx._assembler import Assembler, MessageReceiver, may_be_sent
 from wsx._frame import FAULTS
-from wsx._inbox import Inbox
 from wsx._telemetry import Telemetry
 
 STREAMS = vectors("streams.json")
@@ -421,9 +420,7 @@ def test_a_failure_from_inside_the_last_part_of_a_message_does_no_harm():
         end.events.append(message.data)
         end.assembler.fail(1008, "enough")
 
-    inbox = Inbox(end, end.telemetry, callback=fail_inside)
-    inbox.start()
-    end.assembler = Assembler(inbox, end, end.telemetry)
+    end.assembler = Assembler(fail_inside, end, end.telemetry)
     end.feed(frame(BINARY, bytes(100_000), fin=False) + frame(0, b"!") + frame(TEXT, b"after"))
     assert end.events == [bytes(100_000) + b"!", ("fail", 1008, "enough")]
 
@@ -550,6 +547,25 @@ def test_an_assembler_needs_its_parts():
         Assembler(MessageReceiver(), Endpoint(), None)
     with pytest.raises(OverflowError):
         Endpoint(max_message_size=-1)
+
+
+def test_a_receiver_takes_messages_or_can_be_called():
+    with pytest.raises(TypeError, match="receiver must be a MessageReceiver or callable, not list"):
+        Assembler([], Endpoint(), Telemetry())
+
+
+@pytest.mark.parametrize("error", [KeyError, GeneratorExit])
+def test_what_a_callable_raises_comes_out_and_nothing_is_taken_after_it(error):
+    def fail(message):
+        seen.append(message.data)
+        raise error
+
+    seen = []
+    assembler = Assembler(fail, Endpoint(), Telemetry())
+    with pytest.raises(error):
+        assembler.feed(frame(TEXT, b"first") + frame(TEXT, b"second"))
+    assert assembler.feed(frame(TEXT, b"third"))
+    assert seen == [b"first"]
 
 
 def test_a_receiver_without_code_says_so():

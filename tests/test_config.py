@@ -191,6 +191,17 @@ class TestWhereTo:
         with pytest.raises(ValueError, match="source_address must"):
             Config(source_address=value)
 
+    @pytest.mark.parametrize("value", ["example.com", "192.0.2.1", "::1", "a_b"])
+    def test_a_server_hostname_is_a_name_or_an_address(self, value):
+        assert Config(server_hostname=value).server_hostname == value
+
+    @pytest.mark.parametrize(
+        "value", [".a", "a..b", "a" * 64, "b\xfccher", "a/b", "a:80", "[::1]", "u@h", "a b", "\ud800"]
+    )
+    def test_what_is_no_host_is_refused_as_server_hostname(self, value):
+        with pytest.raises(ValueError, match="server_hostname must "):
+            Config(server_hostname=value)
+
     @pytest.mark.parametrize("name", ["name", "server_hostname"])
     def test_names_are_text_that_can_be_shown(self, name):
         assert getattr(Config(**{name: "deribit-1"}), name) == "deribit-1"
@@ -243,6 +254,8 @@ class TestPolicies:
         for value in ("", "a\0b"):
             with pytest.raises(ValueError, match="telemetry_path must not be empty or hold a zero byte"):
                 Config(telemetry_path=value)
+        with pytest.raises(ValueError, match="telemetry_path has a character that no path"):
+            Config(telemetry_path="/dev/shm/\ud800")
         for value in (b"desk", 5):
             with pytest.raises(TypeError, match="telemetry_path must be a str or a path, not"):
                 Config(telemetry_path=value)

@@ -8,7 +8,7 @@ import time
 import pytest
 from raw_server import BINARY, LOOPS, TEXT, RawServer, close_frame, frame, run_bounded, until
 from raw_server import connect as connect_once
-from simulated_loop import SimulatedLoop, simulate
+from simulated_loop import simulate
 
 from wsx import events
 from wsx._message import Message
@@ -16,6 +16,7 @@ from wsx._telemetry import Telemetry
 from wsx.config import Config
 from wsx.drop_record import DropRecord, make_inbox
 from wsx.ledger import Ledger
+from wsx.testing import SimulatedLoop
 
 SECOND = 1_000_000_000
 

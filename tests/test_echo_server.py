@@ -301,6 +301,27 @@ def test_a_server_sends_fragments_pings_and_parts_of_frames():
     assert wsx.run(main()) == ("in parts", 1, 1006)
 
 
+def test_a_server_that_runs_cannot_be_started_again():
+    async def main():
+        async with EchoServer() as server:
+            with pytest.raises(RuntimeError, match=f"running already, at {server.url}"):
+                await server.__aenter__()
+        async with server, connect(server.url) as client:
+            await client.send("again")
+            return (await client.recv()).text
+
+    assert wsx.run(main()) == "again"
+
+
+@pytest.mark.parametrize(
+    "kind, options",
+    [(TypeError, {"subprotocols": "abc"}), (ValueError, {"max_message_size": 0}), (ValueError, {"close_timeout": -1})],
+)
+def test_what_a_server_cannot_be_is_refused_when_it_is_made(kind, options):
+    with pytest.raises(kind, match=next(iter(options))):
+        EchoServer(**options)
+
+
 def test_without_trustme_the_text_names_the_extra():
     script = (
         "import sys; sys.modules['trustme'] = None\n"

@@ -3,12 +3,13 @@
 import asyncio
 
 import pytest
-from simulated_loop import SimulatedLoop, simulate
+from simulated_loop import simulate
 
 import wsx
 from wsx._telemetry import Telemetry
 from wsx.errors import HeartbeatTimeout, NotConnected
 from wsx.heartbeat import Heartbeat
+from wsx.testing import SimulatedLoop
 
 MS = 1_000_000
 
@@ -18,12 +19,11 @@ class Line:
 
     def __init__(self, answers_after=None, **config):
         self.pings, self.errors, self.blocked, self.round_trips = [], [], [], []
-        self._owner = self
         self._answers_after = answers_after
         self.loop = asyncio.get_running_loop()
         self.telemetry = Telemetry()
         settings = wsx.Config(**{"ping_interval": 10, "ping_timeout": 5} | config)
-        self.heartbeat = Heartbeat(self, settings, self.telemetry, self.loop, self.loop)
+        self.heartbeat = Heartbeat(self, self, settings, self.telemetry, self.loop, self.loop)
 
     def send_control(self, opcode, payload):
         assert opcode == 0x9
@@ -34,6 +34,9 @@ class Line:
     def abort(self, error):
         self.errors.append((self.loop.time(), error))
         self.heartbeat.stop()
+
+    def on_pong(self, rtt_ns):
+        self.round_trips.append(rtt_ns)
 
     def on_loop_blocked(self, lag_ns):
         self.blocked.append(lag_ns)
@@ -98,6 +101,7 @@ class TestBeating:
             line.heartbeat.start()
             await asyncio.sleep(12)
             assert line.telemetry.snapshot()["last_rtt_ns"] == pytest.approx(500 * MS, abs=10)
+            assert line.round_trips == [pytest.approx(500 * MS, abs=10)]
             assert line.heartbeat.seen_ns == pytest.approx(10_500 * MS, abs=10)
 
         on_a_line(test, answers_after=0.5)

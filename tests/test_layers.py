@@ -64,6 +64,7 @@ LAYERS = {
         "wsx.reconnection",
         "wsx.route",
         "wsx.session",
+        "wsx.slow_reader",
         "wsx.stream_watch",
         "wsx.suspend_watch",
     ],
@@ -171,6 +172,19 @@ def test_imports_point_downward(path):
 def test_every_module_belongs_to_a_layer():
     homeless = [str(path.relative_to(ROOT)) for path in sources() if layer_of(module_name(path)) is None]
     assert not homeless, f"in no layer of the table: {homeless}"
+
+
+def test_the_page_on_architecture_names_every_module_in_its_layer():
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\w+)[^|]*\|([^|]+)\|", page, re.MULTILINE)
+    rooms = {layer: " ".join(text for name, text in rows if name == layer) for layer in ORDER}
+    modules = {module_name(path) for path in sources() if path.parent == ROOT / "wsx"}
+    unnamed = [
+        module
+        for module in sorted(modules - {"wsx", "wsx.__main__"})
+        if not re.search(rf"`{module.removeprefix('wsx.')}[.`]", rooms[layer_of(module) or "tools"])
+    ]
+    assert not unnamed, f"not in the row of their layer: {unnamed}"
 
 
 @pytest.mark.parametrize(

@@ -398,7 +398,7 @@ def test_p15_one_read_is_bounded_however_much_is_there(run):
             peer.close()
         return max(reads)
 
-    assert run(main()) <= 256 * 1024
+    assert run(main()) <= 128 * 1024
 
 
 def test_p16_a_stuck_peer_is_noticed_by_pings_of_wsxs_own(run):

@@ -8,12 +8,13 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated_loop import SimulatedLoop, simulate
+from simulated_loop import simulate
 
 from wsx.errors import RateLimited, RateLimitTimeout
 from wsx.rate_limiter import RateLimiter
 from wsx.rate_profile import PROFILES, Budget, Charge, Lane, RateProfile
 from wsx.telemetry import EVENTS, attach, detach
+from wsx.testing import SimulatedLoop
 
 NS = 1_000_000_000
 METHODS = {lane: lane.name.lower() for lane in Lane}

@@ -223,3 +223,8 @@ def test_every_recorded_file_comes_through_byte_for_byte(captures):
 def test_recorded_times_are_found_beside_the_file(captures):
     timed = {path.name for path in capture_names(captures) if load_capture(path).seconds}
     assert len(timed) == len(list(captures.glob("*.times.txt")))
+
+
+def test_one_message_of_bytes_is_not_taken_for_several_messages():
+    with pytest.raises(TypeError, match="several of str or bytes"):
+        ReplayServer(b"one")

@@ -45,6 +45,24 @@ def test_another_name_is_refused_and_the_program_is_closed_unrun():
     assert program.cr_frame is None  # closed: nothing warns that it was never awaited
 
 
+@pytest.mark.parametrize("main", [None, loop_module, 5])
+def test_only_a_coroutine_can_be_run(main):
+    for loop in ("auto", "trio"):
+        with pytest.raises(TypeError, match=r"main must be a coroutine, as in wsx.run\(main\(\)\), not"):
+            wsx.run(main, loop=loop)
+
+
+@pytest.mark.parametrize("loop", ["auto", "asyncio"])
+def test_inside_a_running_loop_it_says_so_and_the_program_is_closed_unrun(loop):
+    async def main():
+        program = loop_module()
+        with pytest.raises(RuntimeError, match="inside a running loop"):
+            wsx.run(program, loop=loop)
+        return program.cr_frame
+
+    assert wsx.run(main(), loop=loop) is None
+
+
 @pytest.fixture
 def no_uvloop():
     """An interpreter that cannot import uvloop: None in sys.modules says so (the import system's own rule)."""

@@ -3,14 +3,14 @@
 import asyncio
 
 import pytest
+from simulated_loop import simulate
 
 from wsx.testing import Door, MemoryServer, NothingLeftToWaitFor, SimulatedLoop, connect_in_memory
 
 
 def run(main, seed=0):
     """What `main` returns, on a simulated loop of its own."""
-    with asyncio.Runner(loop_factory=lambda: SimulatedLoop(seed)) as runner:
-        return runner.run(main())
+    return simulate(main(), SimulatedLoop(seed))
 
 
 def test_a_month_passes_at_once():
@@ -34,6 +34,18 @@ def test_timers_run_in_the_order_of_their_times_and_never_early():
     seen = run(main)
     assert [due for due, _ in seen] == [1e-9, 0.1, 0.2, 0.3, 2.0]
     assert all(0 <= at - due < 2e-9 for due, at in seen)
+
+
+def test_a_loop_that_is_held_runs_its_timers_late():
+    async def main():
+        loop, seen = asyncio.get_running_loop(), []
+        loop.call_later(1, lambda: seen.append(loop.time()))
+        loop.jump(30)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return seen, loop.now_ns()
+
+    assert run(main) == ([30.0], 30 * 10**9)
 
 
 def test_waiting_for_nothing_is_an_error_where_a_real_loop_would_hang():

@@ -1,8 +1,10 @@
+from collections.abc import Callable
 from typing import Protocol, Self, final, type_check_only
 
 from typing_extensions import Buffer, disjoint_base
 
 from wsx._frame import FrameSink
+from wsx._message import Message
 from wsx._telemetry import Telemetry
 
 @type_check_only
@@ -19,7 +21,7 @@ class MessageReceiver:
 class Assembler(FrameSink):
     def __new__(
         cls,
-        receiver: MessageReceiver,
+        receiver: MessageReceiver | Callable[[Message], object],
         control: ControlHandler,
         telemetry: Telemetry,
         *,

@@ -42,20 +42,36 @@ cdef class MessageReceiver:
 
 
 @cython.final
+cdef class _Callback(MessageReceiver):
+    """Hands each message to a Python callable."""
+    cdef object _callback
+
+    def __cinit__(self, callback):
+        if not callable(callback):
+            raise TypeError(f"receiver must be a MessageReceiver or callable, not {type(callback).__name__}")
+        self._callback = callback
+
+    cdef int receive(self, Message message) except -1:
+        self._callback(message)
+        return 0
+
+
+@cython.final
 cdef class Assembler(FrameSink):
     """One connection's stream of frames, assembled.
 
-    receiver: takes the messages. control: its `on_control(opcode, payload)` hears PING and PONG,
+    receiver: takes the messages: a MessageReceiver, or a callable, whose exceptions come out of `feed`.
+    control: its `on_control(opcode, payload)` hears PING and PONG,
     `on_close(code, reason)` the peer's CLOSE (1005 where it gave no code), `on_failure(close_code, reason)` why the
     stream must be failed; each of the last two at most once, and nothing after it.
     max_message_size: bytes; max_fragments: frames of one message; over either the failure is 1009.
     server: this is the server's end of the connection. epoch: put on each message.
     """
 
-    def __cinit__(self, MessageReceiver receiver not None, control, Telemetry telemetry not None, *,
+    def __cinit__(self, receiver not None, control, Telemetry telemetry not None, *,
                   size_t max_message_size=16 << 20, uint32_t max_fragments=131072, bint server=False,
                   uint32_t epoch=1):
-        self._receiver = receiver
+        self._receiver = receiver if isinstance(receiver, MessageReceiver) else _Callback(receiver)
         self._control = control
         self._telemetry = telemetry
         self._counters = telemetry.counters

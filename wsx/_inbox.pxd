@@ -25,7 +25,7 @@ cdef class Inbox(MessageReceiver):
     cdef public object divert            # takes each message instead, while hooks run; else None
     cdef public object sight             # asked by the next message for the gap that it ends; else None
     cdef object _interruption            # raised once to the reader, or None
-    cdef object _owner                   # on_inbox_full(), on_inbox_drained(), on_callback_error(), on_sight(message)
+    cdef object _owner                   # on_inbox_full(), on_inbox_drained(), on_callback_error()
     cdef object _callback                # or None: messages wait to be read
     cdef bint _started                   # the callback may be called
     cdef bint _routing                   # so may those of the tap

@@ -104,6 +104,20 @@ cdef class Lane:
         self._telemetry.counters.sends_rate_limited += 1
         raise RateLimited(seconds)
 
+    def _check_message(self, data, text):
+        """Raise as `send_nowait` would for what is no message, before tokens are taken for it."""
+        cdef Py_buffer view
+        cdef Py_ssize_t size
+        if isinstance(data, str):
+            PyUnicode_AsUTF8AndSize(data, &size)
+            return
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            if text:
+                _check_utf8(<const uint8_t*>view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
+
     def _write_paid(self, data, text):
         """`send_nowait` for a sender that has waited for its tokens."""
         self._write(data, text, 0, None)

@@ -166,8 +166,8 @@ class Client(Lane):
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close in good order, within `close_timeout` in total; idempotent.
 
-        What has arrived can still be read; what arrives later is dropped. Raises ValueError for a code or reason that
-        may not be sent (RFC 6455 5.5.1, 7.4).
+        What has arrived can still be read; what arrives later is dropped. Raises TypeError and ValueError for a code or
+        reason that may not be sent (RFC 6455 5.5.1, 7.4).
         """
         _check_close(code, reason)
         self._check_caller()
@@ -218,8 +218,7 @@ class Client(Lane):
     async def _send(self, data: Any, text: bool | None, charge: Charge, timeout: float | None) -> None:
         """Send a message that costs `charge` of the rate limit."""
         self._require_open()
-        if not isinstance(data, str):
-            memoryview(data)  # a wrong type is told before a token is taken
+        self._check_message(data, text)  # before a token is taken
         paid = self._session.outbox.try_pay(*charge)
         if not paid or not self._try_write(data, text):
             await self._write_later(data, text, charge, timeout, paid=paid)
@@ -317,15 +316,23 @@ def _check_callback(name: str, callback: object) -> None:
         return
     if not callable(callback):
         raise TypeError(f"{name} must be callable, not {type(callback).__name__}")
-    if inspect.iscoroutinefunction(callback):
+    if inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(type(callback).__call__):
         raise TypeError(f"{name} is called inline and must not be a coroutine function; start a task from it, or read")
 
 
 def _check_close(code: int, reason: str) -> None:
-    if not isinstance(code, int) or not may_be_sent(code):
-        raise ValueError(f"close code {code!r} may not be sent; use 1000, or 3000 to 4999 (RFC 6455 7.4)")
-    if len(reason.encode()) > 123:
-        raise ValueError(f"a close reason has at most 123 bytes of UTF-8, got {len(reason.encode())} (RFC 6455 5.5)")
+    for name, value, kind in (("code", code, int), ("reason", reason, str)):
+        if not isinstance(value, kind):
+            raise TypeError(f"a close {name} must be of type {kind.__name__}, not {type(value).__name__}")
+    if code.bit_length() > 16 or not may_be_sent(code):
+        shown = code if code.bit_length() < 64 else "of more than 63 bits"
+        raise ValueError(f"close code {shown} may not be sent; use 1000, or 3000 to 4999 (RFC 6455 7.4)")
+    try:
+        size = len(reason.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError(f"a close reason must be UTF-8 (RFC 6455 5.5.1): {error}") from None
+    if size > 123:
+        raise ValueError(f"a close reason has at most 123 bytes of UTF-8, got {size} (RFC 6455 5.5)")
 
 
 async def _call(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:

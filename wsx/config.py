@@ -13,7 +13,7 @@ from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from wsx.backoff import Backoff
-from wsx.endpoint import Endpoint, parse_url
+from wsx.endpoint import Endpoint, parse_host, parse_url
 from wsx.headers import CheckedHeaders, HeaderPairs, carries_credentials, checked_headers, is_token
 from wsx.health import Thresholds
 
@@ -117,6 +117,15 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
+def _hostname(name: str, value: Any) -> str:
+    """What a certificate is checked against: a name or an address, an IPv6 address without brackets."""
+    text = _text(name, value)
+    try:
+        return parse_host(f"[{text}]" if ":" in text else text)
+    except ValueError:
+        raise ValueError(f"{name} must be a host name or an address, not {value!r}") from None
+
+
 def _headers(_name: str, value: Any) -> Any:
     return value if callable(value) else checked_headers(value)
 
@@ -196,6 +205,10 @@ def _path(name: str, value: Any) -> str:
         raise _wrong_type(name, "a str or a path", value)
     if not path or "\0" in path:
         raise ValueError(f"{name} must not be empty or hold a zero byte, not {path!r}")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} has a character that no path of this system can hold: {path!r}") from None
     return path
 
 
@@ -239,7 +252,7 @@ _CHECKS: dict[str, _Check] = {
     "headers": _headers,
     "subprotocols": _subprotocols,
     "ssl": _optional(_instance(SSLContext)),
-    "server_hostname": _optional(_text),
+    "server_hostname": _optional(_hostname),
     "source_address": _optional(_source_address),
     "socket_options": _instance(SocketOptions),
     "connect_timeout": _seconds,

@@ -84,7 +84,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self.end: asyncio.Future[End] = self._loop.create_future()
         self._data_watch = DataWatch(config.data_timeout, telemetry, self._loop, clock, self._on_stale)
-        self.heartbeat = Heartbeat(self, config, telemetry, self._loop, clock)
+        self.heartbeat = Heartbeat(self, owner, config, telemetry, self._loop, clock)
         self.assembler = Assembler(
             receiver, self, telemetry, epoch=epoch,
             max_message_size=config.max_message_size, max_fragments=config.max_fragments,

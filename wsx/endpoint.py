@@ -79,6 +79,15 @@ def parse_url(url: str) -> Endpoint:
     return Endpoint(secure, host, port, (path or "/") + query)
 
 
+def parse_host(text: str) -> str:
+    """A host as it stands in a URL: lower case, without brackets. Raises ValueError for what is no host."""
+    if not text:
+        _refuse("it names no host")
+    if not text.isascii():
+        _refuse("its host is not ASCII; write an international name in its xn-- form")
+    return _ipv6(text[1:-1]) if text.startswith("[") else _name_or_ipv4(text.lower())
+
+
 def _check_characters(url: str) -> None:
     for position, character in enumerate(url):
         if character <= " " or character == "\x7f":
@@ -102,7 +111,7 @@ def _host_and_port(authority: str, default_port: int) -> tuple[str, int]:
     if match is None:
         _refuse("its host cannot be read; an IPv6 address goes into brackets, as in wss://[::1]:8443/")
     host, port = match.groups()
-    return _host(host), default_port if port is None else _port(port)
+    return parse_host(host), default_port if port is None else _port(port)
 
 
 def _port(text: str) -> int:
@@ -111,17 +120,17 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _host(text: str) -> str:
-    if not text:
-        _refuse("it names no host")
-    if not text.isascii():
-        _refuse("its host is not ASCII; write an international name in its xn-- form")
-    if text.startswith("["):
-        return _ipv6(text[1:-1])
+def _name_or_ipv4(text: str) -> str:
+    """What ends in a number is an address: the resolver would read 0x7f.1 and 2130706433 as 127.0.0.1."""
     labels = text.removesuffix(".").split(".")
     if len(text) > 254 or not all(_LABEL.fullmatch(label) for label in labels):
         _refuse("its host is not a valid name or address")
-    return text.lower()
+    if not re.fullmatch(r"[0-9]+|0x[0-9a-f]*", labels[-1]):
+        return text
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError:
+        _refuse("its host ends in a number and is not an IPv4 address; write it as four numbers, as in 192.0.2.1")
 
 
 def _ipv6(text: str) -> str:

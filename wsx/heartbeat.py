@@ -23,8 +23,6 @@ _MOST_PENDING = 64  # pings by hand that wait for their PONG at the same time
 class Line(Protocol):
     """What a heartbeat needs of its connection."""
 
-    _owner: Any
-
     def send_control(self, opcode: int, payload: bytes) -> None:
         """Write a control frame."""
 
@@ -32,13 +30,29 @@ class Line(Protocol):
         """The peer is dead."""
 
 
+class Listener(Protocol):
+    """Who hears how the peer is."""
+
+    def on_pong(self, rtt_ns: int) -> None:
+        """The PONG to a PING came."""
+
+    def on_loop_blocked(self, lag_ns: int) -> None:
+        """The loop did not run for a while; the peer is not to blame."""
+
+
 class Heartbeat:
     """Pings every `ping_interval`, expects each PONG within `ping_timeout` seconds."""
 
     def __init__(
-        self, line: Line, config: Config, telemetry: Telemetry, loop: asyncio.AbstractEventLoop, clock: Clock
+        self,
+        line: Line,
+        listener: Listener,
+        config: Config,
+        telemetry: Telemetry,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
     ) -> None:
-        self._line = line
+        self._line, self._listener = line, listener
         self._config = config
         self._telemetry = telemetry
         self._loop, self._clock = loop, clock
@@ -89,7 +103,7 @@ class Heartbeat:
         rtt_ns = self._clock.now_ns() - sent_ns
         self._telemetry.record_rtt(rtt_ns)
         self.seen_ns, self.lag_ns = sent_ns + rtt_ns, 0
-        self._line._owner.on_pong(rtt_ns)
+        self._listener.on_pong(rtt_ns)
         waiter = self._waiting.get(payload)
         if waiter is not None and not waiter.done():
             waiter.set_result(rtt_ns / 1e9)
@@ -126,7 +140,7 @@ class Heartbeat:
         self.lag_ns = max(self.lag_ns, lag_ns)
         blocked = late > _BLOCKED_SECONDS
         if blocked:
-            self._line._owner.on_loop_blocked(lag_ns)
+            self._listener.on_loop_blocked(lag_ns)
         return blocked
 
     def _condemn(self, late: float) -> None:

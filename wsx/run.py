@@ -13,16 +13,24 @@ def run(
 ) -> _T:
     """Run `main` to its end and return its result, as `asyncio.run` does.
 
-    loop: "auto" takes uvloop where it is installed. Raises ValueError for another name, ImportError for "uvloop"
-    where it is missing. A name look-up that is stuck does not hold up the end.
+    loop: "auto" takes uvloop where it is installed. Raises TypeError for what is no coroutine, ValueError for another
+    name, ImportError for "uvloop" where it is missing, RuntimeError inside a running loop. A name look-up that is stuck does not hold up the end.
     """
+    if not asyncio.iscoroutine(main):
+        raise TypeError(f"main must be a coroutine, as in wsx.run(main()), not {type(main).__name__}")
     try:
+        _check_outside()
         factory = _factory(loop)
     except BaseException:
         main.close()
         raise
     with asyncio.Runner(loop_factory=factory, debug=debug) as runner:
         return runner.run(main)
+
+
+def _check_outside() -> None:
+    if asyncio._get_running_loop() is not None:  # the function that raises instead would be the context of our error
+        raise RuntimeError("wsx.run() cannot be called from inside a running loop; there, await main() itself")
 
 
 def _factory(loop: str) -> _LoopFactory | None:

@@ -4,11 +4,11 @@
                                   └──▶ HALTED ──(resume)──▶ RECONNECTING
 
 A connection is opened, restored (hooks, then subscriptions, over a private route) and only then given to the user.
-Not here: one connection's life (connection.py), when to try again (driver.py), what a user calls (client.py).
+Not here: one connection's life (connection.py), when to try again (driver.py), a full inbox (slow_reader.py), what a
+user calls (client.py).
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Never, TypeAlias
@@ -32,11 +32,9 @@ from wsx.errors import (
     NotConnected,
     Recovery,
     RestoreFailed,
-    SlowConsumer,
     WsxError,
 )
 from wsx.events import (
-    CallbackFailed,
     Closed,
     Event,
     Gap,
@@ -44,25 +42,22 @@ from wsx.events import (
     Halted,
     LoopBlocked,
     Opened,
-    ReadingPaused,
-    ReadingResumed,
     Reconnecting,
     StaleData,
     Suspended,
 )
-from wsx.events import SlowConsumer as SlowConsumerEvent
 from wsx.explanation import describe
 from wsx.health import Health, HealthInputs, assess
 from wsx.ledger import Ledger
 from wsx.outbox import Outbox
 from wsx.reconnection import GiveUp, Plan
 from wsx.route import Route, restore
+from wsx.slow_reader import SlowReader
 from wsx.stream_watch import StreamWatch
 from wsx.suspend_watch import SuspendWatch
 from wsx.transport.base import Dial
 
-_log = logging.getLogger("wsx")
-_NORMAL, _POLICY_VIOLATION = 1000, 1008
+_NORMAL = 1000
 _QUIET_CODES = (1000, 1001, 1005)  # a peer that leaves in good order: reading ends without an error
 
 OnMessage: TypeAlias = Callable[[Message], object]
@@ -104,8 +99,6 @@ class Session:
     _by_hand = False  # the user has asked for another connection
     _last_error: BaseException | None = None
     _route: Route | None = None  # of the connection that is being restored
-    _paused_ns: int | None = None
-    _pause_timer: asyncio.TimerHandle | None = None
 
     def __init__(
         self, config: Config, url: Url, dial: Dial, callbacks: tuple[OnMessage | None, OnEvent | None],
@@ -119,7 +112,8 @@ class Session:
         self.subscriptions: dict[Any, bool | None] = {}  # message -> `text`, in order
         self._announcer = Announcer(callbacks[1], self.telemetry, self._clock)
         self._drops = DropRecord(self.ledger, lambda gap: self.tell(GapEvent, gap=gap))
-        self.inbox, self.state = make_inbox(config, self, self.telemetry, callbacks[0], self._drops), State.CONNECTING
+        self.reader, self.state = SlowReader(self), State.CONNECTING
+        self.inbox = make_inbox(config, self.reader, self.telemetry, callbacks[0], self._drops)
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self._opened, self._driver = asyncio.Event(), self._make_driver()
         self.streams = StreamWatch(self._loop, self._clock, self.ledger, self.tell, lambda: self.epoch)
@@ -275,7 +269,7 @@ class Session:
         for message in held:
             self.inbox.deliver(message)
         if self.inbox.full:
-            self.on_inbox_full()
+            self.reader.on_inbox_full()
         elif self.connection is not None:
             self.connection.resume_reading()
 
@@ -301,7 +295,7 @@ class Session:
             self._by_hand = True
             self.connection.close(_NORMAL, "")
             if self.inbox.full:
-                self.on_inbox_full()
+                self.reader.on_inbox_full()
         elif self.state is State.CLOSING and not self._ending:
             self._by_hand = True  # called while `Closed` is being told
         elif self.state in (State.RECONNECTING, State.HALTED):
@@ -337,7 +331,7 @@ class Session:
     # ---- ConnectionOwner --------------------------------------------------------------------------------------------
 
     def on_closing(self) -> None:
-        self._stop_pause()
+        self.reader.stop()
         self.inbox.writer = None
         if self._route is None:
             self.state = State.CLOSING
@@ -395,48 +389,6 @@ class Session:
         self._opened.clear()
         self.tell(Halted, error=decision.error)
 
-    # ---- InboxOwner -------------------------------------------------------------------------------------------------
-
-    def on_inbox_full(self) -> None:
-        """The reader is slower than the line: stop reading for a while, or end it, as `inbox_policy` says."""
-        if self.connection is None:
-            return
-        if self.connection.closing:  # to see the peer's CLOSE it is read on: blind from here, not from the last message
-            self.ledger.begin("", self._clock.now_ns(), "inbox full while closing", epoch=self.epoch)
-            self.inbox.divert = lambda message: None
-            return
-        if self.config.inbox_policy == "disconnect":
-            self._too_slow()
-            return
-        self._paused_ns = self._clock.now_ns()
-        self.telemetry.add("inbox_pauses")
-        self.connection.pause_reading()
-        self.streams.stop()
-        self._pause_timer = self._loop.call_later(self.config.max_pause, self._too_slow)
-        self.tell(ReadingPaused, inbox_messages=len(self.inbox), inbox_bytes=self.inbox.waiting_bytes)
-
-    def on_inbox_drained(self) -> None:
-        """There is room again."""
-        if self._paused_ns is None or self.connection is None:
-            return
-        paused_ns = self._clock.now_ns() - self._paused_ns
-        self._stop_pause()
-        self.tell(ReadingResumed, paused_ns=paused_ns)
-        self.connection.resume_reading()
-        self.streams.start()
-
-    def on_callback_error(self, error: BaseException, message: Message) -> None:
-        """The user's callback raised: said, counted, and the connection stays up."""
-        self.telemetry.add("errors_application")
-        _log.error("on_message of %r raised; the connection stays up", self.name, exc_info=error)
-        self.tell(CallbackFailed, error=error, message_opcode=message.opcode)
-
-    def on_key_error(self, error: BaseException, message: Message) -> None:
-        """The user's `conflate_key` raised: said, counted, and the message is kept."""
-        self.telemetry.add("errors_application")
-        _log.error("conflate_key of %r raised; the message is kept unconflated", self.name, exc_info=error)
-        self.tell(CallbackFailed, error=error, message_opcode=message.opcode)
-
     # ---- inside -----------------------------------------------------------------------------------------------------
 
     def _recover(self, driver: Driver, end: End) -> None:
@@ -474,20 +426,6 @@ class Session:
         self._opened.set()
         if not self.closed.done():
             self.closed.set_result(None)
-
-    def _too_slow(self) -> None:
-        messages, size = len(self.inbox), self.inbox.waiting_bytes
-        paused_ns = self._clock.now_ns() - self._paused_ns if self._paused_ns is not None else 0
-        self._stop_pause()
-        self.tell(SlowConsumerEvent, inbox_messages=messages, inbox_bytes=size, paused_ns=paused_ns)
-        if self.connection is not None:
-            self.connection.fail(SlowConsumer(messages, size, paused_ns / 1e9), _POLICY_VIOLATION)
-
-    def _stop_pause(self) -> None:
-        self._paused_ns = None
-        if self._pause_timer is not None:
-            self._pause_timer.cancel()
-            self._pause_timer = None
 
     def _on_suspended(self, suspended_ns: int) -> None:
         """The machine slept: whatever the socket says, the peer has long gone on."""

@@ -39,6 +39,8 @@ def load_capture(path: str | Path, times: str | Path | Iterable[float] | None = 
 
 def make_capture(messages: Iterable[str | bytes], times: str | Path | Iterable[float] | None = None) -> Capture:
     """A capture of these messages. times: as for `load_capture`, in seconds, from any beginning. Raises as that."""
+    if isinstance(messages, bytes | bytearray | memoryview):
+        raise TypeError("messages must be several of str or bytes, and this is one of bytes")
     payloads = tuple(item.encode() if isinstance(item, str) else bytes(memoryview(item)) for item in messages)
     for number, payload in enumerate(payloads, 1):
         _check_text(number, payload)

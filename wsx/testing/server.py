@@ -34,6 +34,7 @@ class LocalServer:
     subprotocols: those it speaks; a client gets the first of its own list that is among them.
     on_open(connection), on_message(connection, message): called inline. check(request): an HTTP status to refuse a
     client with, or None. close_timeout: seconds that a client has to take part in closing.
+    Raises TypeError and ValueError for what none of these can be; entering it raises OSError where it cannot listen.
     A server with a state of its own overrides `opened`, `received` and `closed` instead.
     """
 
@@ -54,7 +55,7 @@ class LocalServer:
         self.door = Door(
             on_message=self.received,
             check=check,
-            subprotocols=tuple(subprotocols),
+            subprotocols=subprotocols,
             max_message_size=max_message_size,
             close_timeout=close_timeout,
         )
@@ -91,6 +92,8 @@ class LocalServer:
         return tuple(wire.end for wire in self._wires if wire.end is not None and wire.end.open)
 
     async def __aenter__(self) -> Self:
+        if self._server is not None:
+            raise RuntimeError(f"the server is running already, at {self.url}; make another one")
         loop = asyncio.get_running_loop()
         tls: dict[str, Any] = {}
         if self._authority is not None:

@@ -51,6 +51,10 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         """How long the machine has slept (`Clock`)."""
         return self._suspended_ns
 
+    def jump(self, seconds: float) -> None:
+        """Let time pass at once, as when the program itself holds the loop for so long: timers come late."""
+        self._time.jump(seconds)
+
     def suspend(self, seconds: float) -> None:
         """Let the machine sleep: timers do not notice, other clocks have gone on."""
         self._suspended_ns += round(seconds * _NS)
@@ -71,8 +75,11 @@ class _SimulatedTime(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise NothingLeftToWaitFor
-        self.now_ns += max(math.ceil(timeout * _NS), 0)
+        self.jump(max(timeout, 0))
         return []
+
+    def jump(self, seconds: float) -> None:
+        self.now_ns += math.ceil(seconds * _NS)
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()

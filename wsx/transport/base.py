@@ -52,7 +52,6 @@ class Transport(Protocol):
 
     times: OpeningTimes
     subprotocol: str | None
-    response_headers: tuple[tuple[str, str], ...]
 
     @property
     def writer(self) -> FrameWriter:

@@ -96,7 +96,6 @@ class MemoryTransport:
     ) -> None:
         self.times = OpeningTimes()
         self.subprotocol = response.subprotocol if response else None
-        self.response_headers = response.headers if response else ()
         self.writer = writer
         self._incoming, self._outgoing = incoming, outgoing
         self._sink, self._owner = sink, owner

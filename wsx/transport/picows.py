@@ -31,7 +31,7 @@ from wsx.transport.tls import default_context, describe_failure
 
 _HAPPY_EYEBALLS_DELAY = 0.25  # seconds before the next address is tried beside the last (RFC 8305 5)
 _READ_BUFFER_BYTES = 32 * 1024  # at first; picows doubles it when a read has filled it
-_READ_BYTES = 224 * 1024  # in one read: 7/8 of 256 KiB, where the buffer then ends, unless one frame needs more
+_READ_BYTES = 112 * 1024  # in one read: 7/8 of 128 KiB, where the buffer then ends, unless one frame needs more
 _FRONT_BUFFER_BYTES = 4096
 
 
@@ -235,7 +235,6 @@ class PicowsTransport:
     def __init__(self, opening: Opening, front: _Front, response: Response, times: OpeningTimes) -> None:
         self.times = times
         self.subprotocol = response.subprotocol
-        self.response_headers = response.headers
         self.writer = PicowsWriter(opening.telemetry)
         self._owner = opening.owner
         self._underlying = front.transport

@@ -8,7 +8,7 @@ Not here: the upgrade (server_handshake.py), sockets (wsx/testing/server.py), bo
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -65,9 +65,17 @@ class Door:
 
     on_message: OnMessage | None = None
     check: Check | None = None
-    subprotocols: tuple[str, ...] = ()
+    subprotocols: Iterable[str] = ()
     max_message_size: int = 16 << 20
     close_timeout: float = 2
+
+    def __post_init__(self) -> None:
+        if isinstance(self.subprotocols, str):
+            raise TypeError("subprotocols must be a list of str, not a str")
+        object.__setattr__(self, "subprotocols", tuple(self.subprotocols))
+        for name in ("max_message_size", "close_timeout"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)!r}")
 
     def answer(self, request: Request) -> "tuple[bytes, ServerEnd | None]":
         """The answer to an upgrade request, and the connection where it is a 101."""
@@ -166,9 +174,6 @@ class ServerEnd:
         """Never: each message is handed over at once."""
 
     on_inbox_drained = on_inbox_full
-
-    def on_sight(self, message: Message) -> None:
-        """Never: a server's end has no gaps."""
 
     def on_control(self, opcode: int, payload: bytes) -> None:
         """PING is answered with the same payload (RFC 6455 5.5.3)."""
