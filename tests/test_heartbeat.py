@@ -41,9 +41,6 @@ class Line:
     def on_loop_blocked(self, lag_ns):
         self.blocked.append(lag_ns)
 
-    def on_pong(self, rtt_ns):
-        self.round_trips.append(rtt_ns)
-
     @property
     def times(self):
         return [round(at, 3) for at, _ in self.pings]
