@@ -45,6 +45,7 @@ class Desk:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         session.epoch_listeners.append(self.on_epoch_ended)
+        session.requests = self.correlator
 
     def sent(self, pending: Pending) -> None:
         """Its bytes have gone."""

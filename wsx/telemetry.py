@@ -55,6 +55,9 @@ _TOLD: dict[type[events.Event], Signal] = {
         {**_EPOCH, "code": "close code (RFC 6455 7.1.5)", "reason": "the peer's words", **_ERROR},
     ),
     events.Halted: Signal("connection.halted", "nothing is tried until a person calls resume()", {**_EPOCH, **_ERROR}),
+    events.GaveUp: Signal(
+        "connection.gave_up", "nothing is tried any more: the client is closed", {**_EPOCH, **_ERROR}
+    ),
     events.Suspended: Signal(
         "connection.suspended",
         "the machine slept, and has been woken",
