@@ -35,6 +35,9 @@ class Line:
         self.errors.append((self.loop.time(), error))
         self.heartbeat.stop()
 
+    def on_pong(self, rtt_ns):
+        pass
+
     def on_loop_blocked(self, lag_ns):
         self.blocked.append(lag_ns)
 

@@ -12,6 +12,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.string cimport memcpy
 
 from wsx._frame cimport CLOSE, MAX_HEADER_BYTES, PING, PONG, apply_mask, build_header, check_frame
+from wsx._signal cimport message_sent
 from wsx._telemetry cimport Counters
 
 cdef extern from "_keys.h":
@@ -66,6 +67,7 @@ cdef class FrameWriter:
 
     cdef int write_frame(self, uint8_t opcode, bint fin, const uint8_t* payload, size_t size) except -1:
         """Encode one frame and write it whole. The caller has checked opcode, size and state."""
+        cdef size_t payload_bytes = size
         cdef uint8_t on_stack[STACK_BYTES]   # a frame of its own: writing may come back here before it returns
         cdef uint8_t* frame = on_stack
         if size > STACK_BYTES - MAX_HEADER_BYTES:
@@ -79,6 +81,15 @@ cdef class FrameWriter:
             if frame != on_stack:
                 PyMem_Free(frame)
         self._count(opcode, fin, size)
+        if cython.unlikely(message_sent.active):
+            self._tell(opcode, fin, payload_bytes)
+        return 0
+
+    cdef int _tell(self, uint8_t opcode, bint fin, size_t payload_bytes) except -1:
+        cdef Telemetry telemetry = self._telemetry
+        if telemetry.client is not None and fin and opcode < CLOSE:
+            message_sent.emit(at_ns=telemetry.counters.last_sent_ns, client=telemetry.client, epoch=telemetry.epoch,
+                              opcode=opcode, bytes=payload_bytes)
         return 0
 
     cdef Py_ssize_t _encode(self, uint8_t* frame, uint8_t opcode, bint fin, const uint8_t* payload,

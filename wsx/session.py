@@ -214,6 +214,7 @@ class Session:
         try:
             await open_connection(connection, self._dial, endpoint, headers, self.config, self.telemetry)
             self.epoch += 1
+            self.telemetry.belong_to(self.config.name or endpoint.host, self.epoch)
             held = await self._restore(connection)
         except WsxError as error:
             self._note_failure(error, endpoint)
