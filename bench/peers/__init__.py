@@ -20,6 +20,8 @@ PEERS: dict[str, tuple[str, str]] = {
     "wsx-rpc": ("wsx_rpc", "rpc"),
     "wsx-routed": ("wsx_routed", "routed"),
     "wsx-routed-data": ("wsx_routed", "data"),
+    "wsx-restored": ("wsx_reopen", "restored"),
+    "wsx-bare": ("wsx_reopen", "bare"),
     "picows-json": ("picows_routed", ""),
     "picows-bytes": ("raw_picows", "bytes"),
     "picows-text": ("raw_picows", "text"),
