@@ -425,3 +425,24 @@ def test_an_error_says_how_much_was_in_flight():
             return [result.__cause__.context.in_flight for result in results]
 
     assert run(main) == [3, 3, 3]
+
+
+@pytest.mark.parametrize("messages", [0, 3])
+def test_a_server_that_only_pongs_leaves_a_client_blind_since_its_last_message(messages):
+    async def main(loop):
+        server = MemoryServer(Door())
+        async with connect(server, loop, data_timeout=30, ping_interval=1) as client:
+            for _ in range(messages):
+                await asyncio.sleep(1)
+                server.connections[0].send("x")
+            silent_since = loop.time()
+            while client.epoch == 1:
+                await asyncio.sleep(0.1)
+            server.connections[0].send("back")
+            await asyncio.sleep(0.1)
+            return silent_since, client.ledger.gaps(), client.ledger.was_blind(round((silent_since + 15) * 1e9))
+
+    silent_since, gaps, found = run(main)
+    (gap,) = gaps
+    assert found is gap and gap.cause == "DataTimeout"
+    assert gap.last_good_ns / 1e9 == pytest.approx(silent_since, abs=0.01)

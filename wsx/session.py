@@ -28,6 +28,7 @@ from wsx.error_handler import ErrorHandler
 from wsx.errors import (
     ConnectionClosed,
     ConnectionLost,
+    DataTimeout,
     ErrorContext,
     NotConnected,
     Recovery,
@@ -454,7 +455,7 @@ class Session:
         """The connection is gone, the client is not: blind from the last message on, until the next."""
         self.state = State.RECONNECTING
         cause = type(end.error).__name__ if end.error else f"closed with {end.code}"
-        self.ledger.begin("", self._last_good_ns(), cause, epoch=self.epoch)
+        self.ledger.begin("", self._last_good_ns(end.error), cause, epoch=self.epoch)
         self.inbox.sight, self.inbox.divert = self._see, None
         by_hand, self._by_hand = self._by_hand, False
         if by_hand:
@@ -468,8 +469,12 @@ class Session:
         self.tell(GapEvent, gap=gap)
         return gap
 
-    def _last_good_ns(self) -> int:
-        return self.telemetry.snapshot()["last_received_ns"] or self._clock.now_ns()
+    def _last_good_ns(self, error: WsxError | None) -> int:
+        """Until when nothing was missed: a PONG says so too, unless the peer is one that does nothing else."""
+        counters, now_ns = self.telemetry.snapshot(), self._clock.now_ns()
+        if isinstance(error, DataTimeout):
+            return counters["last_message_ns"] or now_ns - round(error.data_timeout * 1e9)
+        return counters["last_received_ns"] or now_ns
 
     def _reading_error(self, end: End) -> WsxError | None:
         """What a reader meets after the last message; None: iteration just ends."""
