@@ -6,6 +6,7 @@ import pytest
 
 import wsx
 from wsx import errors, events
+from wsx.message_handler import MessageHandler
 from wsx.testing import Door, MemoryServer, SimulatedLoop, connect_in_memory
 
 BACKOFF = wsx.Backoff(initial=1, cap=64)
@@ -445,4 +446,51 @@ def test_a_server_that_only_pongs_leaves_a_client_blind_since_its_last_message(m
     silent_since, gaps, found = run(main)
     (gap,) = gaps
     assert found is gap and gap.cause == "DataTimeout"
-    assert gap.last_good_ns / 1e9 == pytest.approx(silent_since, abs=0.01)
+    assert gap.last_good_ns / 1e9 == pytest.approx(silent_since, abs=0.02)
+
+
+@pytest.mark.parametrize("watches", [{"data_timeout": 1}, {}])
+def test_a_callback_that_blocks_for_longer_than_data_timeout_makes_no_stream_stale(watches):
+    """The messages that came meanwhile lie in the socket: nobody has looked."""
+
+    async def main(loop):
+        def block(message):
+            if message.json()["params"]["data"] % 4 == 3:
+                loop._time.now_ns += 3 * 10**9
+
+        def stream(number):
+            if server.connections and number < 60:
+                server.connections[0].send(f'{{"method":"subscription","params":{{"channel":"book","data":{number}}}}}')
+                loop.call_later(0.4, stream, number + 1)
+
+        seen = []
+        server = MemoryServer(Door())
+        async with connect(server, loop, on_event=seen.append, on_message=block, **watches) as client:
+            if not watches:
+                MessageHandler(client).on_channel("book", block, data_timeout=1)
+            stream(0)
+            while client.telemetry.snapshot()["messages_received"] < 60:
+                await asyncio.sleep(0.1)
+            told = [type(event) for event in seen]
+            await asyncio.sleep(1.1)
+        return told, [type(event) for event in seen]
+
+    told, then = run(main)
+    assert set(told) == {events.Opened, events.LoopBlocked}
+    assert events.StaleData in then
+
+
+def test_a_channel_that_is_watched_late_is_waited_for_from_then_on():
+    async def main(loop):
+        seen = []
+        async with connect(MemoryServer(Door()), loop, on_event=seen.append) as client:
+            await asyncio.sleep(100)
+            MessageHandler(client).on_channel("book", print, data_timeout=5)
+            await asyncio.sleep(4.9)
+            early = [event for event in seen if isinstance(event, events.StaleData)]
+            await asyncio.sleep(0.2)
+        return early, [type(event) for event in seen]
+
+    early, kinds = run(main)
+    assert early == []
+    assert events.StaleData in kinds

@@ -215,7 +215,6 @@ class Session:
         try:
             await open_connection(connection, self._dial, endpoint, headers, self.config, self.telemetry)
             self.epoch += 1
-            self.telemetry.belong_to(self.config.name or endpoint.host, self.epoch)
             held = await self._restore(connection)
         except WsxError as error:
             self._note_failure(error, endpoint)
@@ -238,6 +237,7 @@ class Session:
 
     async def _restore(self, connection: Connection) -> list[Message]:
         """Hooks in their order, then subscriptions, before user traffic. What does not answer them is held."""
+        self.telemetry.belong_to(self.config.name or self.host, self.epoch)
         self.inbox.writer = connection.transport.writer
         connection.heartbeat.start()
         if not tuple(self.config.on_open) and not self.subscriptions:
