@@ -67,23 +67,21 @@ cdef class FrameWriter:
 
     cdef int write_frame(self, uint8_t opcode, bint fin, const uint8_t* payload, size_t size) except -1:
         """Encode one frame and write it whole. The caller has checked opcode, size and state."""
-        cdef size_t payload_bytes = size
         cdef uint8_t on_stack[STACK_BYTES]   # a frame of its own: writing may come back here before it returns
         cdef uint8_t* frame = on_stack
+        cdef Py_ssize_t written
         if size > STACK_BYTES - MAX_HEADER_BYTES:
             frame = <uint8_t*>PyMem_Malloc(size + MAX_HEADER_BYTES)
             if frame == NULL:
                 raise MemoryError
         try:
-            size = self._encode(frame, opcode, fin, payload, size)
-            self.write_bytes(frame, size)
+            written = self._encode(frame, opcode, fin, payload, size)
+            self.write_bytes(frame, written)
         finally:
             if frame != on_stack:
                 PyMem_Free(frame)
-        self._count(opcode, fin, size)
-        if cython.unlikely(message_sent.active):
-            self._tell(opcode, fin, payload_bytes)
-        return 0
+        self._count(opcode, fin, written)
+        return self._tell(opcode, fin, size) if cython.unlikely(message_sent.active) else 0
 
     cdef int _tell(self, uint8_t opcode, bint fin, size_t payload_bytes) except -1:
         cdef Telemetry telemetry = self._telemetry

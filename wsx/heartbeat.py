@@ -94,10 +94,13 @@ class Heartbeat:
         if waiter is not None and not waiter.done():
             waiter.set_result(rtt_ns / 1e9)
         if payload == self._own:
-            self._own = None
-            if not self._resting:  # reading may have been paused by what came before this PONG
-                self._plan(max(self._config.ping_interval - rtt_ns / 1e9, 0), self._beat)  # type: ignore[operator]
+            self._own_answered(rtt_ns)
         return True
+
+    def _own_answered(self, rtt_ns: int) -> None:
+        self._own = None
+        if not self._resting:  # reading may have been paused by what came before this PONG
+            self._plan(max(self._config.ping_interval - rtt_ns / 1e9, 0), self._beat)  # type: ignore[operator]
 
     def _send(self) -> bytes:
         payload = os.urandom(8)
