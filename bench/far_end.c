@@ -11,6 +11,7 @@
  *             books=N changes of N books in turn, each full of levels, instead of one book and one long amount;
  *             recording=1 sends the recording's lines, one a message, instead of all that
  *   /rpc      answers every text message that holds "id":NUMBER with a JSON-RPC result of that id
+ *   /cut      as /echo, and closes the socket without a word at a message "cut"
  *   /silent   sends nothing of its own
  *
  * All of them answer PING and CLOSE. Usage: far_end [CERTIFICATE_CHAIN.pem PRIVATE_KEY.pem [RECORDING]]. Prints one line,
@@ -60,7 +61,7 @@ enum {
 /* Results of the functions that touch the network, below zero so that byte counts can share the type. */
 enum { BLOCKED = -1, GONE = -2 };
 
-enum mode { HANDSHAKE, ECHO, FLOOD, RPC, SILENT };
+enum mode { HANDSHAKE, ECHO, CUT, FLOOD, RPC, SILENT };
 enum source { NOTHING, FROM_WAITING, FROM_FLOOD };
 
 struct buffer {
@@ -479,7 +480,8 @@ static void answer_rpc(struct connection *c, const uint8_t *payload, size_t size
 
 static void on_data(struct connection *c, uint8_t first, const uint8_t *payload, size_t size) {
     if (c->mode == RPC && (first & 15) == TEXT) answer_rpc(c, payload, size);
-    if (c->mode == ECHO) queue_frame(c, first, payload, size);
+    if (c->mode == CUT && size == 3 && memcmp(payload, "cut", 3) == 0) c->dead = true;
+    if (c->mode == ECHO || c->mode == CUT) queue_frame(c, first, payload, size);
     if (c->mode != FLOOD || (first & 15) != TEXT || c->flood.left_bytes > 0) return;
     char digits[21] = {0};
     memcpy(digits, payload, size < 20 ? size : 20);
@@ -553,6 +555,7 @@ static void header_value(const char *request, const char *name, char *out, size_
 static void choose_mode(struct connection *c, const char *path) {
     size_t name = strcspn(path, "?");
     if (name == 5 && strncmp(path, "/echo", name) == 0) c->mode = ECHO;
+    if (name == 4 && strncmp(path, "/cut", name) == 0) c->mode = CUT;
     if (name == 4 && strncmp(path, "/rpc", name) == 0) c->mode = RPC;
     if (name == 7 && strncmp(path, "/silent", name) == 0) c->mode = SILENT;
     if (name != 6 || strncmp(path, "/flood", name) != 0) return;

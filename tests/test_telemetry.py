@@ -126,7 +126,7 @@ class TestMemory:
             name
             for name in kinds
             if name.startswith(("opening_", "write_buffered_"))
-            or re.fullmatch(r"inbox_(messages|bytes)(_peak)?|last_rtt_ns", name)
+            or re.fullmatch(r"inbox_(messages|bytes)(_peak)?|last_(rtt|callback)_ns|callback_ns_max", name)
         }
         assert kinds["messages_received"] == kinds["inbox_pauses"] == COUNTER
 

@@ -33,6 +33,7 @@ SAMPLES: list[events.Event] = [
     events.Opened(at_ns=1, epoch=2, endpoint="wss://h/ws", timings=events.OpeningTimes(tcp_ns=5)),
     events.Closed(at_ns=1, epoch=2, code=1001, reason="going away"),
     events.Halted(at_ns=1, epoch=2, error=ValueError("x")),
+    events.GaveUp(at_ns=1, epoch=2, error=ValueError("x")),
     events.Suspended(at_ns=1, epoch=2, suspended_ns=7),
     events.Reconnecting(at_ns=1, epoch=2, attempt=3, delay_seconds=0.5),
     events.GapEvent(

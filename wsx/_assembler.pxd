@@ -37,10 +37,13 @@ cdef class Assembler(FrameSink):
     cdef wsx_utf8_state _utf8
     cdef bint _at_batch_start
     cdef uint64_t _batch_ns
+    cdef public uint64_t slowest_ns      # the longest that what one read brought has held the loop, since this was set
     cdef int _not_ready(self) except -1
     cdef inline int _take(self, uint8_t opcode, bint fin, uint8_t rsv, const uint8_t* payload, size_t size,
                    bint last) except -1
     cdef inline void _count(self, size_t size, bint last) noexcept
+    cdef void _time_batch(self) noexcept
+    cdef int _tell(self, Message message) except -1
     cdef inline int _data_frame(self, uint8_t opcode, bint fin, const uint8_t* payload, size_t size, bint last) except -1
     cdef int _fragment(self, uint8_t opcode, bint fin, const uint8_t* payload, size_t size, bint last) except -1
     cdef inline int _order_fault(self, uint8_t opcode) noexcept

@@ -19,6 +19,7 @@ from wsx._frame cimport (
     TOO_MANY_FRAGMENTS, check_frame,
 )
 from wsx._message cimport new_message, new_text
+from wsx._signal cimport message_received
 
 from wsx._frame import FAULTS as _FAULTS
 cdef extern from "_mask.h" nogil:
@@ -139,6 +140,8 @@ cdef class Assembler(FrameSink):
         self._state = FEEDING
         try:
             status = self._take(opcode, fin, rsv, payload, size, last_in_batch)
+            if last_in_batch:
+                self._time_batch()
         finally:
             if status < 0 or self.finished:
                 self._state = DEAF
@@ -170,6 +173,16 @@ cdef class Assembler(FrameSink):
         self._at_batch_start = last
         counters.frames_received += 1
         counters.bytes_received += size + (2 if size < 126 else 4 if size < 65536 else 10) + (4 if self._server else 0)
+
+    cdef void _time_batch(self) noexcept:
+        """How long what one read brought has held the loop: once a read, not once a message."""
+        cdef Counters* counters = self._counters
+        cdef uint64_t took_ns = self._telemetry.now_ns() - self._batch_ns
+        counters.last_callback_ns = took_ns
+        if took_ns > counters.callback_ns_max:
+            counters.callback_ns_max = took_ns
+        if took_ns > self.slowest_ns:
+            self.slowest_ns = took_ns
 
     cdef inline int _data_frame(self, uint8_t opcode, bint fin, const uint8_t* payload, size_t size, bint last) except -1:
         """A frame of a message: delivered at once where it is a whole one."""
@@ -233,7 +246,15 @@ cdef class Assembler(FrameSink):
         message.last_in_batch = last
         counters.messages_received += 1
         counters.last_message_ns = self._batch_ns
+        if cython.unlikely(message_received.active):
+            self._tell(message)
         return self._receiver.receive(message)
+
+    cdef int _tell(self, Message message) except -1:
+        if self._telemetry.client is not None:
+            message_received.emit(at_ns=self._batch_ns, client=self._telemetry.client, epoch=self.epoch,
+                                  opcode=message.opcode, bytes=len(message.data))
+        return 0
 
     cdef int _control_frame(self, uint8_t opcode, const uint8_t* payload, size_t size) except -1:
         """PING, PONG and CLOSE (RFC 6455 5.5), which may come between the parts of a message."""

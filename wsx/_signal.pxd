@@ -10,3 +10,7 @@ cdef class Signal:
     cdef readonly str text
     cdef readonly bint active            # somebody listens
     cdef tuple _handlers                 # of (handler_id, handler), in the order of their coming
+
+
+cdef Signal message_received
+cdef Signal message_sent

@@ -1,7 +1,7 @@
 """One named event, and who listens to it.
 
 Nobody listening costs a look at one field: `if signal.active: signal.emit(...)`, which C code reads as a C field.
-Not here: which events there are, attaching by name and prefix, reporting a handler that raised (telemetry.py).
+Not here: which other events there are, attaching by name and prefix, reporting a handler that raised (telemetry.py).
 """
 
 cimport cython
@@ -52,3 +52,16 @@ cdef class Signal:
 
     def __repr__(self) -> str:
         return f"<Signal {self.name!r}>"
+
+
+# The two events of every message. They are here because the C code of the hot path looks at them.
+cdef dict _FIELDS = {
+    "at_ns": "nanoseconds of the monotonic clock",
+    "client": "its name",
+    "epoch": "number of the connection, from 1",
+    "opcode": "1 text, 2 binary",
+    "bytes": "bytes of its payload",
+}
+cdef Signal message_received = Signal("message.received", "a message was taken in", _FIELDS)
+cdef Signal message_sent = Signal("message.sent", "a message went to the kernel or the write buffer", _FIELDS)
+PER_MESSAGE = (message_received, message_sent)

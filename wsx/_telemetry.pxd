@@ -53,6 +53,9 @@ cdef struct Counters:                    # every word is 8 bytes and 8-aligned; 
     uint64_t last_message_ns             # monotonic; text and binary only
     uint64_t last_sent_ns                # monotonic; any frame
     uint64_t last_rtt_ns
+    # this process
+    uint64_t last_callback_ns            # from the beginning of a read until its callbacks had returned
+    uint64_t callback_ns_max
 
 
 cdef enum:
@@ -115,6 +118,8 @@ cdef class Telemetry:
     cdef size_t _block_bytes
     cdef Latencies* _round_trips         # NULL until the first is recorded; in shared memory a part of the block
     cdef Py_buffer _memory               # what the block lies in, where that was given
+    cdef readonly str client             # whose counters these are, None for nobody's: whom the events of messages name
+    cdef readonly uint32_t epoch         # of its newest connection
     cdef object _clock                   # None: the machine's monotonic clock, read without Python
     cdef inline uint64_t now_ns(self) noexcept:
         return monotonic_ns() if self._clock is None else self._ask_clock()

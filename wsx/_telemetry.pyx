@@ -11,7 +11,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.long cimport PyLong_AsUnsignedLongLong
 from libc.math cimport ceil
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -140,6 +140,8 @@ cdef dict _KINDS = {
     "opening_tls_ns": GAUGE,
     "opening_upgrade_ns": GAUGE,
     "last_rtt_ns": GAUGE,
+    "last_callback_ns": GAUGE,
+    "callback_ns_max": GAUGE,
     "last_received_ns": INSTANT,
     "last_message_ns": INSTANT,
     "last_sent_ns": INSTANT,
@@ -214,6 +216,10 @@ cdef class Telemetry:
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
         PyBuffer_FillInfo(buffer, self, self._block, self._block_bytes, 1, flags)
+
+    def belong_to(self, str client not None, uint32_t epoch) -> None:
+        """Say whose counters these are: `message.received` and `message.sent` (telemetry.py) are told from now on."""
+        self.client, self.epoch = client, epoch
 
     def end(self) -> None:
         """Tell readers of the block that nothing is counted any more."""

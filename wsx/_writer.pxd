@@ -15,6 +15,7 @@ cdef class FrameWriter:
     cdef Py_ssize_t _encode(self, uint8_t* frame, uint8_t opcode, bint fin, const uint8_t* payload,
                             size_t size) except -1
     cdef void _count(self, uint8_t opcode, bint fin, size_t size) noexcept
+    cdef int _tell(self, uint8_t opcode, bint fin, size_t payload_bytes) except -1
 
 
 cdef unsigned long fork_generation() noexcept

@@ -12,6 +12,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.string cimport memcpy
 
 from wsx._frame cimport CLOSE, MAX_HEADER_BYTES, PING, PONG, apply_mask, build_header, check_frame
+from wsx._signal cimport message_sent
 from wsx._telemetry cimport Counters
 
 cdef extern from "_keys.h":
@@ -68,17 +69,25 @@ cdef class FrameWriter:
         """Encode one frame and write it whole. The caller has checked opcode, size and state."""
         cdef uint8_t on_stack[STACK_BYTES]   # a frame of its own: writing may come back here before it returns
         cdef uint8_t* frame = on_stack
+        cdef Py_ssize_t written
         if size > STACK_BYTES - MAX_HEADER_BYTES:
             frame = <uint8_t*>PyMem_Malloc(size + MAX_HEADER_BYTES)
             if frame == NULL:
                 raise MemoryError
         try:
-            size = self._encode(frame, opcode, fin, payload, size)
-            self.write_bytes(frame, size)
+            written = self._encode(frame, opcode, fin, payload, size)
+            self.write_bytes(frame, written)
         finally:
             if frame != on_stack:
                 PyMem_Free(frame)
-        self._count(opcode, fin, size)
+        self._count(opcode, fin, written)
+        return self._tell(opcode, fin, size) if cython.unlikely(message_sent.active) else 0
+
+    cdef int _tell(self, uint8_t opcode, bint fin, size_t payload_bytes) except -1:
+        cdef Telemetry telemetry = self._telemetry
+        if telemetry.client is not None and fin and opcode < CLOSE:
+            message_sent.emit(at_ns=telemetry.counters.last_sent_ns, client=telemetry.client, epoch=telemetry.epoch,
+                              opcode=opcode, bytes=payload_bytes)
         return 0
 
     cdef Py_ssize_t _encode(self, uint8_t* frame, uint8_t opcode, bint fin, const uint8_t* payload,

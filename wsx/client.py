@@ -122,7 +122,11 @@ class Client(Lane):
             raise self._session.closed_error() from None
 
     async def subscribe(self, message: Any, *, text: bool | None = None) -> None:
-        """Send `message` now, and again after every reconnect, in the order of the first time. Raises as `send`."""
+        """Send `message` now, and again after every reconnect, in the order of the first time.
+
+        message: str or bytes, which do not change. Raises TypeError for others, else as `send`.
+        """
+        hash(message)  # what is kept must not change: a bytearray is refused before anything is sent
         await self.send(message, text=text)
         self._session.subscriptions[message] = text
 

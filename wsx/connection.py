@@ -147,7 +147,8 @@ class Connection:
     def on_control(self, opcode: int, payload: bytes) -> None:
         """PING is answered at once, or with the newest payload once there is room; PONG goes to the heartbeat."""
         if opcode == _PONG:
-            self.heartbeat.on_pong(payload)
+            if self.heartbeat.on_pong(payload):
+                self.assembler.slowest_ns = 0  # whoever was slow before it is to blame for nothing
         elif self.closing:
             pass  # RFC 6455 5.5.1: nothing follows our CLOSE
         elif self.transport.writer.buffered:
@@ -226,6 +227,7 @@ class Connection:
         last_ns = self._telemetry.snapshot()["last_received_ns"]
         measured = Measured(
             lag_ns=self.heartbeat.lag_ns,
+            callback_ns=self.assembler.slowest_ns,
             silent_ns=self._clock.now_ns() - last_ns if last_ns else 0,
             socket=ask_socket(self.transport.get_extra_info("socket")),
         )

@@ -169,7 +169,7 @@ class ConnectionRegistry(Generic[_Client]):
     # ---- all together -----------------------------------------------------------------------------------------------
 
     def health(self) -> FleetHealth:
-        """How all clients are, which asks each of them."""
+        """How all clients are, which asks each of them: in their own thread, or they raise WrongThread."""
         healths = {name: client.health() for name, client in self.items()}
         unready = tuple(name for name, health in healths.items() if not health.ready)
         worst = min(healths, key=lambda name: healths[name].score, default=None)

@@ -115,10 +115,16 @@ class Driver:
                 return await self._owner.open_once()
             except Exception as failure:
                 error = failure
-                self._hurry.clear()  # whoever said it meanwhile has had this attempt
-                verdict, now_ns = self._judge(failure), self._clock.now_ns()
-                decision = self._attempts.failed(failure, verdict, now_ns, jitter=self._jitter())
-        self._owner.on_give_up(decision)
+            if self._task is None:
+                return None  # a hook has closed the client
+            decision = self._failed(error)
+        self._task = None  # it has nothing left to do: whoever is told may say `again`
+        return self._owner.on_give_up(decision)
+
+    def _failed(self, error: BaseException) -> Plan | GiveUp:
+        """An attempt has failed."""
+        self._hurry.clear()  # whoever said it meanwhile has had this attempt
+        return self._attempts.failed(error, self._judge(error), self._clock.now_ns(), jitter=self._jitter())
 
     async def _wait(self, delay_seconds: float) -> None:
         """Wait, unless somebody says `again`."""

@@ -8,6 +8,7 @@
     ├── SlowConsumer      reading was paused for too long (or may not be): the connection is given up
     ├── Reconnecting      another attempt will be made
     ├── Halted            a person is needed: nothing is tried until `client.resume()`
+    ├── GaveUp            the client is closed: nothing is tried any more
     ├── GapEvent          something was missed, or may have been
     ├── StaleData         the connection lives, but no data came for `data_timeout`
     ├── Suspended         the machine slept, and has been woken
@@ -35,6 +36,7 @@ __all__ = [
     "Event",
     "Gap",
     "GapEvent",
+    "GaveUp",
     "Halted",
     "LateAnswer",
     "LoopBlocked",
@@ -146,6 +148,13 @@ class Reconnecting(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Halted(Event):
     """error: why no further attempt is made."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaveUp(Event):
+    """error: what the client has ended with; it is closed."""
 
     error: BaseException
 

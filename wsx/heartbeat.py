@@ -94,12 +94,12 @@ class Heartbeat:
         waiter.add_done_callback(lambda _: self._forget(payload))
         return waiter
 
-    def on_pong(self, payload: bytes) -> None:
-        """A PONG: the one that was asked for, or of no meaning."""
+    def on_pong(self, payload: bytes) -> bool:
+        """A PONG: True for one that was asked for, False for one of no meaning."""
         sent_ns = self._sent_ns.pop(payload, None)
         if sent_ns is None:
             self._telemetry.add("pongs_unmatched")
-            return
+            return False
         rtt_ns = self._clock.now_ns() - sent_ns
         self._telemetry.record_rtt(rtt_ns)
         self.seen_ns, self.lag_ns = sent_ns + rtt_ns, 0
@@ -108,9 +108,13 @@ class Heartbeat:
         if waiter is not None and not waiter.done():
             waiter.set_result(rtt_ns / 1e9)
         if payload == self._own:
-            self._own = None
-            if not self._resting:  # reading may have been paused by what came before this PONG
-                self._plan(max(self._config.ping_interval - rtt_ns / 1e9, 0), self._beat)  # type: ignore[operator]
+            self._own_answered(rtt_ns)
+        return True
+
+    def _own_answered(self, rtt_ns: int) -> None:
+        self._own = None
+        if not self._resting:  # reading may have been paused by what came before this PONG
+            self._plan(max(self._config.ping_interval - rtt_ns / 1e9, 0), self._beat)  # type: ignore[operator]
 
     def _send(self) -> bytes:
         payload = os.urandom(8)

@@ -43,6 +43,7 @@ class Desk:
         self.by_method = isinstance(session.config.rate_limit, RateLimiter)
         self._timer: asyncio.TimerHandle | None = None
         session.epoch_listeners.append(self.on_epoch_ended)
+        session.requests = self.correlator
 
     def abandon(self, pending: Pending) -> None:
         """Its caller waits no more: if it has no outcome yet, it gets one."""

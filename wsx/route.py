@@ -36,6 +36,7 @@ class Route:
         self._most_messages, self._most_bytes = room
         self._held_bytes = 0
         self._connection = connection
+        self._task = asyncio.current_task()  # which runs the hooks
         self._asked: list[tuple[IsAnswer, asyncio.Future[Message]]] = []
         self.error: Exception | None = None  # what has ended the connection
 
@@ -77,6 +78,14 @@ class Route:
             raise self.error
         if self._connection.closing:
             raise NotConnected("the connection ended before it was restored; nothing was sent")
+
+    def is_asked_by_itself(self) -> bool:
+        """Is it a hook that asks?"""
+        return asyncio.current_task() is self._task
+
+    def drop(self) -> None:
+        """The client is closed: its hooks find nothing open any more."""
+        self._connection.drop()
 
     def give_up(self, error: BaseException) -> BaseException:
         """Drop the connection, which could not be prepared; what is to be said of it."""

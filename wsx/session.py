@@ -9,7 +9,8 @@ user calls (client.py).
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sized
 from enum import StrEnum
 from typing import Any, Never, TypeAlias
 
@@ -28,6 +29,7 @@ from wsx.error_handler import ErrorHandler
 from wsx.errors import (
     ConnectionClosed,
     ConnectionLost,
+    DataTimeout,
     ErrorContext,
     NotConnected,
     Recovery,
@@ -39,6 +41,7 @@ from wsx.events import (
     Event,
     Gap,
     GapEvent,
+    GaveUp,
     Halted,
     LoopBlocked,
     Opened,
@@ -57,6 +60,7 @@ from wsx.stream_watch import StreamWatch
 from wsx.suspend_watch import SuspendWatch
 from wsx.transport.base import Dial
 
+_log = logging.getLogger("wsx")
 _NORMAL = 1000
 _QUIET_CODES = (1000, 1001, 1005)  # a peer that leaves in good order: reading ends without an error
 
@@ -91,7 +95,8 @@ class Session:
 
     epoch = 0
     subprotocol: str | None = None
-    host = ""  # of the newest attempt
+    host = _endpoint_shown = ""  # of the newest attempt
+    requests: Sized = ()  # those without an outcome (requester.py)
     connection: Connection | None = None  # the one that user traffic goes over
     end: End | None = None  # of the last connection, while there is no other
     _plan: Plan | None = None  # the attempt that is waited for
@@ -179,25 +184,25 @@ class Session:
     async def open_first(self) -> None:
         """The first opening: tried once. Messages flow only after the caller has the client."""
         try:
-            held = await self._open()
+            await self._open()
         except BaseException:
             self.state = State.CLOSED
             self.telemetry.end()
             raise
-        self._loop.call_soon(self._deliver, held)
+        self._loop.call_soon(self._deliver)
 
     async def open_once(self) -> None:
         """Another opening (`DriverOwner`)."""
         try:
-            held = await self._open()
+            await self._open()
         except WsxError as error:
             if error.recovery is not Recovery.PASS_THROUGH or isinstance(error, ConnectionClosed):
                 raise  # the driver knows what it means
             raise RestoreFailed(str(error), context=error.context) from error  # there is no code to pass it to
-        self._deliver(held)
+        self._deliver()
 
-    async def _open(self) -> list[Message]:
-        """Open, restore and take into use one connection; what came for the user meanwhile."""
+    async def _open(self) -> None:
+        """Open, restore and take into use one connection; what came for the user meanwhile is in the inbox."""
         endpoint = self._endpoint()
         self._emit("connection.opening", endpoint=endpoint.display, attempt=self._attempt)
         headers = self.config.resolve_headers()
@@ -211,7 +216,8 @@ class Session:
             self._note_failure(error, endpoint)
             raise
         self._use(connection, endpoint)
-        return held
+        for message in held:  # now: reading has begun, and what the next read brings comes after them
+            self.inbox.deliver(message)
 
     def _note_failure(self, error: WsxError, endpoint: Endpoint) -> None:
         """An attempt failed, and its error goes on to whoever made it."""
@@ -222,11 +228,12 @@ class Session:
     def _endpoint(self) -> Endpoint:
         """Where this attempt goes; a callable is asked each time."""
         endpoint = self._url if isinstance(self._url, Endpoint) else parse_url(self._url())
-        self.host = endpoint.host
+        self.host, self._endpoint_shown = endpoint.host, endpoint.display
         return endpoint
 
     async def _restore(self, connection: Connection) -> list[Message]:
         """Hooks in their order, then subscriptions, before user traffic. What does not answer them is held."""
+        self.telemetry.belong_to(self.config.name or self.host, self.epoch)
         self.inbox.writer = connection.transport.writer
         connection.heartbeat.start()
         if not tuple(self.config.on_open) and not self.subscriptions:
@@ -263,11 +270,9 @@ class Session:
         self.streams.start()
         self.tell(Opened, endpoint=endpoint.display, timings=timings)
 
-    def _deliver(self, held: list[Message]) -> None:
+    def _deliver(self) -> None:
         """Let messages flow, also those that came early."""
         self.inbox.start()
-        for message in held:
-            self.inbox.deliver(message)
         if self.inbox.full:
             self.reader.on_inbox_full()
         elif self.connection is not None:
@@ -283,6 +288,8 @@ class Session:
             self.connection.close(code, reason)
         elif self.state in (State.RECONNECTING, State.HALTED):
             self.state = State.CLOSING
+            if self._route is not None:
+                self._route.drop()
             if self._driver is not None:
                 await self._driver.stop()
             self._finish(None)
@@ -306,6 +313,8 @@ class Session:
 
     async def wait_open(self) -> None:
         """Wait until user traffic may flow. Raises where it never will without a person."""
+        if self._route is not None and self._route.is_asked_by_itself():
+            raise NotConnected(f"{self.name!r} opens only once its hooks have ended, and one of them waits for it")
         while self.state is not State.OPEN:
             if self.state in (State.CLOSED, State.HALTED) or self._ending or self._driver is None:
                 raise self.refusal()
@@ -314,17 +323,18 @@ class Session:
     def refusal(self) -> WsxError:
         """Why nothing can be sent now; nothing was."""
         if self.state is State.CLOSED:
-            return self.closed_error()
+            return self.closed_error("sending to")
         next_try = (
             f", attempt {self._plan.attempt}, planned {self._plan.delay_seconds:.3g} s ahead" if self._plan else ""
         )
         hint = "; it needs client.resume()" if self.state is State.HALTED else ""
-        return NotConnected(f"cannot send on {self.name!r}: {self.state.name}{next_try}; nothing was sent{hint}")
+        words = f"cannot send on {self.name!r}: {self.state.name}{next_try}; nothing was sent{hint}"
+        return NotConnected(words, context=self._context("sending to"))
 
-    def closed_error(self) -> ConnectionClosed:
+    def closed_error(self, doing: str = "reading from") -> ConnectionClosed:
         """The end of the last connection, as reading or sending after it meets it."""
         end = self.end or End(1006)
-        closed = ConnectionClosed(end.code, end.reason)
+        closed = ConnectionClosed(end.code, end.reason, context=self._context(doing))
         closed.__cause__ = self.inbox.error or end.error
         return closed
 
@@ -337,11 +347,11 @@ class Session:
             self.state = State.CLOSING
             self._use_writer(None)
             self._opened.clear()
-            self._suspend_watch.stop()
             self.streams.stop()
             self.outbox.end()
 
     def on_ended(self, end: End) -> None:
+        self._put_into_context(end.error, end.evidence)  # first: what is in flight ends now
         for listener in self.epoch_listeners:
             listener(end)
         if self._route is not None:
@@ -349,7 +359,6 @@ class Session:
             return
         self.connection, self.end = None, end
         if end.error is not None:
-            end.error.context = end.error.context or self._context("connected to", self.name, end.evidence)
             self.telemetry.add(f"errors_{end.error.category}")
             self._last_error = end.error
         self.tell(Closed, code=end.code, reason=end.reason, error=end.error)
@@ -376,14 +385,19 @@ class Session:
         self.state, self._plan = State.RECONNECTING, plan
         self.telemetry.add("reconnect_attempts")
         self._last_error = error or self._last_error
+        self._put_into_context(error)
         self.tell(Reconnecting, attempt=plan.attempt, delay_seconds=plan.delay_seconds, error=error)
 
     def on_give_up(self, decision: GiveUp) -> None:
+        self._put_into_context(decision.error)
         self._plan = None
+        _log.error("%r %s: %s", self.name, "is halted" if decision.halt else "is closed", describe(decision.error))
         if not decision.halt:
             self._finish(decision.error)
+            self.tell(GaveUp, error=decision.error)
             return
         self.state = State.HALTED
+        self._suspend_watch.stop()
         self.inbox.interrupt(decision.error)
         self._opened.set()  # whoever waits looks at the state
         self._opened.clear()
@@ -395,7 +409,7 @@ class Session:
         """The connection is gone, the client is not: blind from the last message on, until the next."""
         self.state = State.RECONNECTING
         cause = type(end.error).__name__ if end.error else f"closed with {end.code}"
-        self.ledger.begin("", self._last_good_ns(), cause, epoch=self.epoch)
+        self.ledger.begin("", self._last_good_ns(end.error), cause, epoch=self.epoch)
         self.inbox.sight, self.inbox.divert = self._see, None
         by_hand, self._by_hand = self._by_hand, False
         if by_hand:
@@ -409,17 +423,22 @@ class Session:
         self.tell(GapEvent, gap=gap)
         return gap
 
-    def _last_good_ns(self) -> int:
-        return self.telemetry.snapshot()["last_received_ns"] or self._clock.now_ns()
+    def _last_good_ns(self, error: WsxError | None) -> int:
+        """Until when nothing was missed: a PONG says so too, unless the peer is one that does nothing else."""
+        counters, now_ns = self.telemetry.snapshot(), self._clock.now_ns()
+        if isinstance(error, DataTimeout):
+            return counters["last_message_ns"] or now_ns - round(error.data_timeout * 1e9)
+        return counters["last_received_ns"] or now_ns
 
     def _reading_error(self, end: End) -> WsxError | None:
         """What a reader meets after the last message; None: iteration just ends."""
         if end.error is not None or end.code in _QUIET_CODES or self._ending:
             return end.error
-        return ConnectionClosed(end.code, end.reason)
+        return ConnectionClosed(end.code, end.reason, context=self._context("reading from"))
 
     def _finish(self, error: BaseException | None) -> None:
         self.state = State.CLOSED
+        self._suspend_watch.stop()
         self.inbox.end(error)
         self._drops.end()
         self.telemetry.end()
@@ -430,18 +449,27 @@ class Session:
     def _on_suspended(self, suspended_ns: int) -> None:
         """The machine slept: whatever the socket says, the peer has long gone on."""
         self.tell(Suspended, suspended_ns=suspended_ns)
-        if self._driver is not None and self.connection is not None:
+        if self._driver is None:
+            return
+        if self.connection is not None:
             self.connection.abort(ConnectionLost(f"the machine slept for {suspended_ns / 1e9:.1f} s"))
-
-    def _context(self, doing: str, endpoint: str, evidence: tuple[str, ...] = ()) -> ErrorContext:
-        """What an error should know of this moment."""
-        attempt = self._attempt if doing == "opening" else None
-        events = self._announcer.last_events()
-        return ErrorContext(doing, endpoint, attempt, self.epoch, len(self.outbox) or None, evidence, events)
+        elif self.state is State.RECONNECTING:
+            self._driver.again()  # the rest of the delay would have been slept through
 
     @property
     def _attempt(self) -> int:
         return self._plan.attempt if self._plan else 1
+
+    def _context(self, doing: str, endpoint: str = "", evidence: tuple[str, ...] = ()) -> ErrorContext:
+        """What an error should know of this moment. endpoint: by default that of the newest connection."""
+        attempt = self._attempt if self._plan or doing == "opening" else None
+        in_flight = len(self.outbox) + len(self.requests) or None
+        events = self._announcer.last_events()
+        return ErrorContext(doing, endpoint or self._endpoint_shown, attempt, self.epoch, in_flight, evidence, events)
+
+    def _put_into_context(self, error: BaseException | None, evidence: tuple[str, ...] = ()) -> None:
+        if isinstance(error, WsxError) and error.context is None:
+            error.context = self._context("connected to", evidence=evidence)
 
     def _refuse(self) -> Never:
         raise self.refusal()

@@ -42,7 +42,7 @@ class SlowReader:
     def on_inbox_full(self) -> None:
         """Stop reading for a while, or end the connection, as `inbox_policy` says."""
         connection = self._session.connection
-        if connection is None:
+        if connection is None or self._paused_ns is not None:
             return
         if connection.closing:
             self._go_blind()

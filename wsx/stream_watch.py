@@ -16,6 +16,7 @@ from wsx.events import Gap, GapEvent, StaleData
 from wsx.ledger import Ledger
 
 _NS = 1_000_000_000
+_LAST_LOOK_NS = 10_000_000
 _CAUSE = "no data"
 
 
@@ -41,6 +42,7 @@ class StreamWatch:
         if stream in self._watched:
             raise ValueError(f"{stream!r} is watched already: one data_timeout for a stream")
         watched = Watched(callback)
+        watched.last_ns = self._clock.now_ns()
         self._watched[stream] = watched, round(limit * _NS)
         if self._since_ns is not None:
             self._look()
@@ -74,20 +76,39 @@ class StreamWatch:
     # ---- inside -----------------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Tell what has fallen silent, and come back when the next stream might have."""
-        assert self._since_ns is not None
+        """Come back when the next stream might have fallen silent."""
         self._cancel()
-        now_ns, next_ns = self._clock.now_ns(), None
-        for stream, (watched, limit_ns) in tuple(self._watched.items()):
-            if watched.sight is not None:
-                continue
-            due_ns = max(watched.last_ns, self._since_ns) + limit_ns
-            if due_ns <= now_ns:
-                self._fall_silent(stream, watched, now_ns)
-            else:
-                next_ns = due_ns if next_ns is None else min(due_ns, next_ns)
-        if next_ns is not None and self._since_ns is not None:  # whoever was told may have ended the connection
-            self._timer = self._loop.call_later((next_ns - now_ns) / _NS, self._look)
+        dues = [self._due_ns(watched, limit) for watched, limit in self._watched.values() if watched.sight is None]
+        if dues and self._since_ns is not None:  # whoever was told may have ended the connection
+            self._plan(min(dues) - self._clock.now_ns(), self._on_time)
+
+    def _on_time(self, due_ns: int) -> None:
+        """Has one? A loop that was blocked has seen nothing: the socket is looked at once more."""
+        if self._silent_at(due_ns):
+            self._plan(0, self._judge)
+        else:
+            self._look()
+
+    def _judge(self, due_ns: int) -> None:
+        for stream in self._silent_at(due_ns):
+            if stream in self._watched:  # not if who was told of another has taken it away
+                self._fall_silent(stream, self._watched[stream][0], due_ns)
+        self._look()
+
+    def _silent_at(self, due_ns: int) -> list[str]:
+        """Streams that have been silent for too long at this moment, for which the look was planned, and are not told."""
+        return [
+            stream
+            for stream, (watched, limit_ns) in self._watched.items()
+            if watched.sight is None and self._due_ns(watched, limit_ns) <= due_ns
+        ]
+
+    def _due_ns(self, watched: Watched, limit_ns: int) -> int:
+        return max(watched.last_ns, self._since_ns or 0) + limit_ns
+
+    def _plan(self, wait_ns: int, step: Callable[[int], None]) -> None:
+        wait_ns = max(wait_ns, _LAST_LOOK_NS)
+        self._timer = self._loop.call_later(wait_ns / _NS, step, self._clock.now_ns() + wait_ns)
 
     def _fall_silent(self, stream: str, watched: Watched, now_ns: int) -> None:
         last_ns = max(watched.last_ns, self._since_ns or 0)

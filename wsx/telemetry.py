@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from wsx import events
-from wsx._signal import Signal, on_failure
+from wsx._signal import PER_MESSAGE, Signal, on_failure
 
 _log = logging.getLogger("wsx")
 
@@ -31,7 +31,6 @@ _ERROR = {"error": "the exception, or None"}
 _ENDPOINT = {"endpoint": "URL without user info and query"}
 _ATTEMPT = {"attempt": "from 1 since the connection was last stable"}
 _WAITING = {"inbox_messages": "messages that wait to be read", "inbox_bytes": "bytes of theirs"}
-_FRAME = {"opcode": "1 text, 2 binary", "bytes": "bytes of its payload"}
 _PAUSED = {"paused_ns": "nanoseconds that nothing was read"}
 _STREAM = {"stream": "the subscription; empty for the whole connection"}
 _ANSWER = {"request_id": "as the message has it, or None", **_ERROR, "message": "the Message"}
@@ -55,6 +54,9 @@ _TOLD: dict[type[events.Event], Signal] = {
         {**_EPOCH, "code": "close code (RFC 6455 7.1.5)", "reason": "the peer's words", **_ERROR},
     ),
     events.Halted: Signal("connection.halted", "nothing is tried until a person calls resume()", {**_EPOCH, **_ERROR}),
+    events.GaveUp: Signal(
+        "connection.gave_up", "nothing is tried any more: the client is closed", {**_EPOCH, **_ERROR}
+    ),
     events.Suspended: Signal(
         "connection.suspended",
         "the machine slept, and has been woken",
@@ -114,8 +116,7 @@ _TOLD: dict[type[events.Event], Signal] = {
 _OTHERS = (
     Signal("connection.opening", "an attempt begins", {**_CLIENT, **_ENDPOINT, **_ATTEMPT}),
     Signal("connection.failed", "an attempt failed", {**_CLIENT, **_ENDPOINT, **_ATTEMPT, **_ERROR}),
-    Signal("message.received", "a message was taken in", {**_EPOCH, **_FRAME}),
-    Signal("message.sent", "a message went to the kernel or the write buffer", {**_EPOCH, **_FRAME}),
+    *PER_MESSAGE,
     Signal("heartbeat.pong", "the PONG to wsx's own PING came", {**_EPOCH, "rtt_ns": "nanoseconds of the round trip"}),
     Signal(
         "rate_limit.waited",

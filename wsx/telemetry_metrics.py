@@ -95,7 +95,12 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             last_message_ns="the last message came",
             last_sent_ns="the last frame of any kind was sent",
         ),
-        **_nanoseconds(Kind.DURATION, last_rtt_ns="the last round trip of a PING"),
+        **_nanoseconds(
+            Kind.DURATION,
+            last_rtt_ns="the last round trip of a PING",
+            last_callback_ns="the callbacks of the last read of the socket",
+            callback_ns_max="the callbacks of the read whose callbacks took longest",
+        ),
         **_counters("round trips", rtt_ns_count="round trips measured"),
         **_nanoseconds(Kind.SHORTEST, rtt_ns_min="the shortest round trip"),
         **_nanoseconds(

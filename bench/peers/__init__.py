@@ -21,6 +21,8 @@ PEERS: dict[str, tuple[str, str]] = {
     "wsx-routed": ("wsx_routed", "routed"),
     "wsx-routed-data": ("wsx_routed", "data"),
     "wsx-books": ("wsx_books", ""),
+    "wsx-restored": ("wsx_reopen", "restored"),
+    "wsx-bare": ("wsx_reopen", "bare"),
     "picows-json": ("picows_routed", ""),
     "picows-sorted": ("picows_books", ""),
     "picows-bytes": ("raw_picows", "bytes"),
