@@ -44,21 +44,24 @@ class Audit:
             seen = watch.received.get(session.number + 1, 0)
             tally = watch.tallies.get(session.number + 1, Tally())
             self.faults += _differences(session, seen, tally, whole=session.number == last)
-            digest = "the same digest" if tally.digest == session.notifications_digest else "another digest"
-            says = f"{session.messages:,} messages sent, {seen:,} received; {tally.messages:,} notifications, {digest}"
+            digests = "equal" if tally.digest == session.notifications_digest else "different"
+            says = f"{session.messages:,} sent, {seen:,} received, digests {digests}"
             self.lines.append((f"connection {session.number + 1}", says))
-        swallowed = sum(
-            session.messages - watch.received.get(session.number + 1, 0) for session in exchange.sessions[:last]
-        )
-        self.lines.append(("in the gap", f"{swallowed:,} messages that were sent before the cut and never arrived"))
+        cut = exchange.sessions[:last]
+        swallowed = sum(session.messages - watch.received.get(session.number + 1, 0) for session in cut)
+        self.lines.append(("in the gap", f"{swallowed:,} messages sent before the cut never arrived"))
 
     async def look_at_books(self, watch: MarketWatch) -> None:
         """Level by level, once the market stands still."""
-        for book in watch.books:
-            theirs = await watch.session.get_order_book(book.instrument, _WHOLE)
-            if not _equal(book, theirs):
-                self.faults.append(f"the book of {book.instrument} is not the exchange's")
-        self.lines.append(("books", f"{len(watch.books)} held against the exchange's own, level by level"))
+        wrong = [book.instrument for book in watch.books if not await self._is_theirs(watch, book)]
+        self.faults += [f"the book of {name} is not the exchange's" for name in wrong]
+        count = len(watch.books)
+        self.lines.append(("books", f"{count - len(wrong)} of {count} equal to the exchange's own, level by level"))
+
+    async def _is_theirs(self, watch: MarketWatch, book: OrderBook[Any]) -> bool:
+        theirs = await watch.session.get_order_book(book.instrument, _WHOLE)
+        sides = [[tuple(level) for level in theirs[side]] for side in ("bids", "asks")]
+        return book.change_id == theirs["change_id"] and [book.bids(), book.asks()] == sides
 
 
 def _differences(session: Session, seen: int, tally: Tally, *, whole: bool) -> Iterator[str]:
@@ -72,8 +75,3 @@ def _differences(session: Session, seen: int, tally: Tally, *, whole: bool) -> I
         yield f"{name}: {session.messages - seen:,} messages were lost"
     if tally.messages == session.notifications.total() and tally.digest != session.notifications_digest:
         yield f"{name}: the messages that were received are not those that were sent"
-
-
-def _equal(book: OrderBook[Any], theirs: Any) -> bool:
-    sides = [[tuple(level) for level in theirs[side]] for side in ("bids", "asks")]
-    return book.change_id == theirs["change_id"] and [book.bids(), book.asks()] == sides

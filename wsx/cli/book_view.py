@@ -24,7 +24,7 @@ _Row = tuple[float, float, float]  # price, amount, amount up to here
 class BookView:
     """bids, asks: (price, amount, amount up to there), the best first. exponents: of prices and amounts.
 
-    remark: what belongs to it besides; shown where it is not stale.
+    why: the reason where it is stale. last: the price of the newest trade.
     """
 
     instrument: str
@@ -34,7 +34,7 @@ class BookView:
     bids: list[_Row]
     asks: list[_Row]
     exponents: tuple[int, int]
-    remark: str = ""
+    last: float | None = None
 
     @property
     def spread(self) -> float | None:
@@ -68,18 +68,22 @@ class BookView:
 
     def title(self) -> Text:
         """Its name, its state, and why it is so."""
-        says = f" {self.why}" if self.why else f" {self.remark}" if self.remark else ""
+        last = "" if self.last is None else f" last {number(self.last, self.exponents[0])}"
+        says = f" {self.why}" if self.why else last
         text = Text.assemble((self.instrument, "bold"), " ", (self.state, _STYLES[self.state]), says)
         return one_line(text)
 
-    def ladder(self, rows: int, *, head: bool = False) -> Table:
-        """Both sides beside each other, `rows` levels deep. head: with the names of the columns."""
+    def ladder(self, rows: int, *, totals: bool, head: bool = False) -> Table:
+        """Both sides beside each other, `rows` levels deep. totals: the amounts up to each level. head: what is what."""
         table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, expand=True, show_header=head)
-        for name in ("total", "amount", "bid", "ask", "amount", "total"):
+        names = ("total", "amount", "bid", "ask", "amount", "total")
+        for name in names if totals else names[1:-1]:
             justify: JustifyMethod = "left" if name == "ask" else "right"
             table.add_column(name, justify=justify, ratio=1, no_wrap=True, overflow="crop", header_style="dim")
         for row in range(rows):
-            table.add_row(*reversed(self._cells(self.bids, row, "green")), *self._cells(self.asks, row, "red"))
+            bid, ask = self._cells(self.bids, row, "green"), self._cells(self.asks, row, "red")
+            shown = 3 if totals else 2
+            table.add_row(*reversed(bid[:shown]), *ask[:shown])
         return table
 
     def _cells(self, side: list[_Row], row: int, style: str) -> list[Text]:
@@ -92,8 +96,8 @@ class BookView:
         return [Text(text, style=style) for text, style in texts]
 
 
-def view(book: OrderBook[Any], depth: int, remark: str = "") -> BookView:
-    """The book as it is now, at most `depth` levels a side."""
+def view(book: OrderBook[Any], depth: int, last: float | None = None) -> BookView:
+    """The book as it is now, at most `depth` levels a side. last: the price of the newest trade, where it is known."""
     sides = {}
     for side, levels in (("bids", book.bids(depth)), ("asks", book.asks(depth))):
         totals = book.cumulative("bids" if side == "bids" else "asks", depth)
@@ -104,6 +108,6 @@ def view(book: OrderBook[Any], depth: int, remark: str = "") -> BookView:
         why=book.stale_reason,
         change_id=book.change_id,
         exponents=(book.price_exponent, book.amount_exponent),
-        remark=remark,
+        last=last,
         **sides,
     )

@@ -7,19 +7,20 @@ from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.panel import Panel
+from rich.text import Text
 
 from wsx.cli.book_view import BookView, view
-from wsx.cli.report import Report
+from wsx.cli.report import Report, one_line
 from wsx.cli.session_watch import SessionWatch
 
-_OTHER_LINES = 9  # of the picture: what is above and below the levels, the frame too
+_OTHER_LINES = 12  # of the picture: what is above and below the levels, the frame too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookReport(Report):
-    """state: of the connection. depth: levels that were asked for."""
+    """depth: levels that were asked for. outage: the newest, in words."""
 
-    state: str
+    outage: str
     book: BookView
     depth: int
 
@@ -41,11 +42,11 @@ class _Frame:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         report, book = self._report, self._report.book
-        rows = max(min(report.depth, console.height - _OTHER_LINES - 1), 1)
-        below = f"{book.gauge()}, change {book.change_id}, {report.state}"
-        yield Panel(
-            book.ladder(rows, head=True), title=book.title(), title_align="left", subtitle=below, padding=(0, 1)
-        )
+        rows = max(min(report.depth, console.height - _OTHER_LINES), 1)
+        below = f"{book.gauge()}, change {book.change_id}"
+        ladder = book.ladder(rows, totals=True, head=True)
+        yield one_line(Text(f"outage: {report.outage}"))
+        yield Panel(ladder, title=book.title(), title_align="left", subtitle=below, padding=(0, 1))
 
 
 class BookWatch(SessionWatch):
@@ -59,10 +60,10 @@ class BookWatch(SessionWatch):
         """This moment."""
         book = view(self.books[0], self._depth)
         title = f"wsx book: {self._title}"
-        return BookReport(title=title, state=self.state, book=book, depth=self._depth, **self.moment())
+        return BookReport(title=title, outage=self.outage(), book=book, depth=self._depth, **self.moment())
 
     def summary(self) -> list[tuple[str, str]]:
         """What was seen, with its names."""
         lines = [("updates", f"{self.messages:,} in {self.elapsed:.1f} s")]
-        lines += [(f"outage ({outage.cause})", outage.words()) for outage in self.outages.all]
+        lines += [("outage", outage.words()) for outage in self.outages.all]
         return lines + list(self.latencies().items())

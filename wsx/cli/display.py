@@ -78,11 +78,11 @@ class LineDisplay:
 
 
 class LiveDisplay:
-    """A picture that is drawn again in place; where it is higher than the terminal, its end is left out."""
+    """A picture on a screen of its own, written over in place; the summary is on the screen that was there before."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
+        self._live = Live(console=console, auto_refresh=False, screen=True)
 
     def __enter__(self) -> Self:
         self._live.start()

@@ -12,7 +12,7 @@ from wsx.cli.display import Display, Moment
 from wsx.client import Client
 from wsx.errors import WsxError
 
-_SHOW_INTERVAL = 0.25  # seconds: drawing takes the loop's time, so it is done seldom
+_SHOW_INTERVAL = 0.5  # seconds: drawing takes the loop's time, so it is done seldom
 _MEASURE_INTERVAL = 0.2  # between two round trips
 
 

@@ -16,18 +16,18 @@ from wsx.adapters.deribit.channels import Interval
 from wsx.cli.book_view import BookView, view
 from wsx.cli.report import Report, one_line
 from wsx.cli.session_watch import SessionWatch
-from wsx.cli.words import price, size
+from wsx.cli.words import size
 
 _OTHER_LINES = 9  # of the picture: what is above and below the books
 _FRAME_LINES = 2
 _MOST_ROWS = 10
+_WIDE = 110  # columns in which two books have room for the amounts up to each level
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketReport(Report):
-    """state: of the connection. outage: the newest, in words."""
+    """outage: the newest, in words."""
 
-    state: str
     books: Sequence[BookView]
     outage: str
 
@@ -35,11 +35,10 @@ class MarketReport(Report):
         shown = ", ".join(
             f"{book.instrument} {book.top() if book.state == 'valid' else book.state}" for book in self.books
         )
-        return f"{Report.line(self)}  {self.state}  {shown}"
+        return f"{Report.line(self)}  {shown}"
 
     def middle(self) -> RenderableType:
-        state = Text.assemble(("connection ", "bold"), self.state, ("   outage ", "bold"), self.outage)
-        return Group(one_line(state), _Books(self.books))
+        return Group(one_line(Text(f"outage: {self.outage}")), _Books(self.books))
 
 
 class _Books:
@@ -54,15 +53,18 @@ class _Books:
         table = Table.grid(expand=True)
         table.add_column(ratio=1)
         table.add_column(ratio=1)
-        panels: list[RenderableType] = [_panel(book, rows) for book in self._books]
+        totals = options.max_width >= _WIDE
+        panels: list[RenderableType] = [_panel(book, rows, totals=totals) for book in self._books]
         for left, right in zip(panels[::2], [*panels[1::2], Text("")], strict=False):
             table.add_row(left, right)
         yield table
 
 
-def _panel(book: BookView, rows: int) -> Panel:
+def _panel(book: BookView, rows: int, *, totals: bool) -> Panel:
     gauge = Text(book.gauge(), style="dim")
-    return Panel(book.ladder(rows), title=book.title(), title_align="left", subtitle=gauge, padding=(0, 0))
+    return Panel(
+        book.ladder(rows, totals=totals), title=book.title(), title_align="left", subtitle=gauge, padding=(0, 0)
+    )
 
 
 class MarketWatch(SessionWatch):
@@ -82,18 +84,17 @@ class MarketWatch(SessionWatch):
 
     def report(self) -> MarketReport:
         """This moment."""
-        outages, prices = self.outages.all, self.board.prices()
-        remarks = {name: f"last {price(known.last)}" for name, known in prices.items()}
-        self.last = [view(book, _MOST_ROWS, remarks.get(book.instrument, "")) for book in self.books]
-        outage = outages[-1].words() if outages else "none so far"
+        prices = self.board.prices()
+        last = {name: known.last for name, known in prices.items()}
+        self.last = [view(book, _MOST_ROWS, last.get(book.instrument)) for book in self.books]
         title = f"wsx demo: {self._title}"
-        return MarketReport(title=title, state=self.state, books=self.last, outage=outage, **self.moment())
+        return MarketReport(title=title, books=self.last, outage=self.outage(), **self.moment())
 
     def summary(self) -> list[tuple[str, str]]:
         """What was seen, with its names."""
         rate = self.messages / self.elapsed
-        volume = f"{self.messages:,} notifications, {size(self.size)} in {self.elapsed:.1f} s, {rate:,.0f}/s"
+        volume = f"{self.messages:,} notifications, {size(self.size)}, {self.elapsed:.1f} s, {rate:,.0f}/s"
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.by_kind().items()) or "nothing"
         lines = [("received", volume), ("by channel", kinds)]
-        lines += [(book.instrument, f"{book.state}, {book.best()}, change {book.change_id}") for book in self.last]
-        return lines + [(f"outage ({outage.cause})", outage.words()) for outage in self.outages.all]
+        lines += [(book.instrument, f"{book.state}, {book.best()}") for book in self.last]
+        return lines + [("outage", outage.words()) for outage in self.outages.all]

@@ -35,11 +35,12 @@ class Outage:
     def words(self) -> str:
         """In a sentence."""
         if self.up_ns is None:
-            return f"down: {self.cause}"
-        blind = "nothing seen yet"
+            return f"{self.cause}: down since then"
+        blind = "until now"
         if self.gap is not None and self.gap.first_good_ns is not None:
-            blind = f"blind for {duration(self.gap.first_good_ns - self.gap.last_good_ns)}"
-        return f"down for {duration(self.up_ns - self.down_ns)}, {len(self.restored)} channels restored, {blind}"
+            blind = duration(self.gap.first_good_ns - self.gap.last_good_ns)
+        down = duration(self.up_ns - self.down_ns)
+        return f"{self.cause}: down {down}, blind {blind}, {len(self.restored)} channels back"
 
 
 def _begun(closed: Closed | None) -> Outage:

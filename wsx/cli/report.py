@@ -17,10 +17,11 @@ from wsx.cli.words import size
 class Report:
     """Rates are over the time since the report before; the others since the beginning. elapsed: seconds.
 
-    latencies: what was measured -> its percentiles, in words.
+    state: of the connection, in words. latencies: what was measured -> its percentiles, in words.
     """
 
     title: str
+    state: str
     elapsed: float
     messages: int
     bytes: int
@@ -31,7 +32,7 @@ class Report:
 
     def line(self) -> str:
         """For a place that cannot be drawn upon."""
-        return f"{self.elapsed:6.1f} s  {self.messages:>10,} messages  {self.rates()}"
+        return f"{self.elapsed:6.1f} s  {self.state}  {self.messages:>10,} messages  {self.rates()}"
 
     def rates(self) -> str:
         """How fast they come."""
@@ -49,7 +50,11 @@ class Report:
         latencies = Table.grid(padding=(0, 2))
         for name, value in self.latencies.items():
             latencies.add_row(one_line(Text(name)), one_line(Text(value)))
-        head = (Text(self.title, style="bold"), Text(f"{self.rates()}   {self.counts()}"), Text(self.kinds()))
+        head = (
+            Text.assemble((self.title, "bold"), "   ", self.state),
+            Text(f"{self.rates()}   {self.counts()}"),
+            Text(self.kinds()),
+        )
         return Group(*map(one_line, head), self.middle(), latencies)
 
     def middle(self) -> RenderableType:

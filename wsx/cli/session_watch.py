@@ -33,9 +33,9 @@ class SessionWatch(Watch):
 
     @property
     def state(self) -> str:
-        """Where the connection stands, and which one it is."""
+        """Which connection it is, and where it stands."""
         client = self.session.client
-        return f"{client.state} (connection {client.epoch})"
+        return f"connection {client.epoch} {client.state}"
 
     def begin(self, session: deribit.Deribit) -> None:
         """This is the session."""
@@ -52,6 +52,10 @@ class SessionWatch(Watch):
         total = self.session.client.telemetry.snapshot()["messages_received"]
         self.received[epoch] = total - sum(count for each, count in self.received.items() if each != epoch)
         return self.received[epoch]
+
+    def outage(self) -> str:
+        """The newest, in words."""
+        return self.outages.all[-1].words() if self.outages.all else "none so far"
 
     async def follow_book(self, instrument: str, interval: Interval) -> None:
         """Keep this book. Raises as `book` of the session does."""

@@ -22,7 +22,7 @@ TITLES: dict[VenueName, str] = {
     "prod": "Deribit",
 }
 
-_RATE = 2000.0  # things that happen in a second on the local exchange
+_RATE = 1200.0  # things that happen in a second on the local exchange
 _SEED = 7
 _CLOSE_TIMEOUT = 0.3  # seconds, of either side
 

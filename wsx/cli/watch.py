@@ -47,6 +47,11 @@ class Watch:
         self.board.note(channel, message.data)
         return channel
 
+    @property
+    def state(self) -> str:
+        """Of the connection, in words."""
+        return ""
+
     def measure(self, message: Message) -> None:
         """It is handled now."""
         self.handled_ns.record(max(time.monotonic_ns() - message.received_ns, 0))
@@ -72,4 +77,4 @@ class Watch:
         rates = {"messages_per_second": (self.messages - messages) / passed}
         rates |= {"bytes_per_second": (self.size - size) / passed}
         counts = {"elapsed": elapsed, "messages": self.messages, "bytes": self.size, "by_kind": self.by_kind()}
-        return counts | rates | {"latencies": self.latencies()}
+        return counts | rates | {"state": self.state, "latencies": self.latencies()}
