@@ -1,26 +1,34 @@
-"""`wsx demo` as a person runs it: as a process, with its output, its exit code and Ctrl-C."""
+"""`wsx demo` as a person runs it: as a process, with its output, its exit code and Ctrl-C; and what it is made of."""
 
 import asyncio
+import contextlib
+import fcntl
 import gzip
+import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from functools import partial
 
 import pytest
+from click.testing import CliRunner
 from source_lines import ROOT
 
 import wsx
 from wsx import Message
-from wsx.cli.demo import judge
+from wsx.cli.commands import wsx as command
+from wsx.cli.playback import judge
+from wsx.cli.playback_watch import PlaybackWatch
 from wsx.cli.prices import PriceBoard, Prices
-from wsx.cli.report import duration, size
 from wsx.cli.source import Source
 from wsx.cli.tally import Tally, channel_of
-from wsx.cli.watch import Watch
-from wsx.testing import EchoServer, LocalServer, ReplayServer
+from wsx.cli.words import duration, number, price, size
+from wsx.testing import EchoServer, LocalServer, ReplayServer, digest_of
 
 connect = partial(wsx.connect, reconnect=False)  # an end is an end here
 
@@ -45,32 +53,70 @@ def counted(output):
     return [(int(count.replace(",", "")), digest) for count, digest in re.findall(pattern, output, re.MULTILINE)]
 
 
-class TestGeneratedMarket:
-    def test_nothing_is_lost_and_every_instrument_has_a_price(self):
-        result = demo("--seconds", 1)
+class TestLocalExchange:
+    def test_nothing_is_lost_though_the_connection_is_cut(self):
+        started = time.monotonic()
+        result = demo("--seconds", 2)
         assert result.returncode == 0, result.stdout + result.stderr
-        sent, received = counted(result.stdout)
-        assert sent == received
-        assert sent[0] > 2000
-        assert len(re.findall(r"^[A-Z_]+\S*: last [\d,.]+, [\d,.]+ / [\d,.]+$", result.stdout, re.MULTILINE)) == 6
-        assert "sent and not received: 0" in result.stdout
-        for measured in ("round trip (ping)", "received → handled", "sent → received"):
+        assert time.monotonic() - started < 20
+        sockets = re.findall(
+            r"^connection \d: ([\d,]+) sent, ([\d,]+) received, digests (\w+)$", result.stdout, re.MULTILINE
+        )
+        assert len(sockets) == 2
+        for sent, received, digests in sockets:
+            assert (sent, digests) == (received, "equal")
+            assert int(sent.replace(",", "")) > 200
+        assert re.search(
+            r"^outage: ConnectionLost: down [\d.]+ .?s, blind [\d.]+ .?s, 12 channels back$",
+            result.stdout,
+            re.MULTILINE,
+        )
+        assert "in the gap: 0 messages" in result.stdout
+        assert "4 of 4 equal to the exchange's own" in result.stdout
+        for measured in ("round trip (ping)", "received → handled", "request: wire", "request: exchange"):
             assert re.search(re.escape(measured) + r": p50 [\d.]+ ", result.stdout)
 
-    def test_it_can_be_faster_than_it_was_made(self):
-        result = demo("--seconds", 2, "--speed", "full")
-        assert result.returncode == 0
-        assert counted(result.stdout)[0][0] > 6000
-
-    def test_ctrl_c_ends_it_in_good_order_with_the_summary(self):
+    @pytest.mark.parametrize(
+        ("number", "code", "name"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
+    )
+    def test_a_signal_ends_it_within_a_second_with_the_summary(self, number, code, name):
         with subprocess.Popen([*COMMAND, "--seconds", "60"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             first = process.stdout.readline()
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             rest, _ = process.communicate(timeout=20)
         assert "messages/s" in first
-        assert process.returncode == 130
-        assert "stopped by Ctrl-C" in rest
-        assert len(counted(rest)) == 2
+        assert process.returncode == code
+        assert f"stopped by {name}" in rest
+        assert "BTC-PERPETUAL: valid" in rest
+
+    def test_on_a_terminal_it_draws_on_a_screen_of_its_own_and_leaves_the_summary(self):
+        code, output = on_a_terminal([*COMMAND, "--seconds", "1"])
+        assert code == 0, output
+        picture, _, summary = output.rpartition("\x1b[?1049l")  # the screen that was there before is back
+        assert "\x1b[?1049h" in picture
+        assert "BTC_USDC" in picture
+        assert "nothing was lost" in summary
+
+    @pytest.mark.live
+    def test_the_test_exchange_is_watched_the_same_way(self):
+        result = demo("--venue", "test", "--seconds", 6)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert "12 channels back" in result.stdout
+
+
+def on_a_terminal(command):
+    """Run a command on a terminal of 80 columns and 24 lines: its exit code and all that it wrote."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = os.environ | {"TERM": "xterm-256color"}
+    with subprocess.Popen(command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        output = b""
+        with contextlib.suppress(OSError):  # how a terminal says that nobody is there any more
+            while data := os.read(ours, 65536):
+                output += data
+    os.close(ours)
+    return process.returncode, output.decode()
 
 
 class TestCaptures:
@@ -149,9 +195,13 @@ class TestEndpoint:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--speed", "fast"),
-        ("--speed", "0"),
-        ("--speed", "nan"),
+        ("--capture", "setup.py", "--speed", "fast"),
+        ("--capture", "setup.py", "--speed", "0"),
+        ("--capture", "setup.py", "--speed", "nan"),
+        ("--speed", "2"),
+        ("--venue", "moon"),
+        ("--venue", "test", "--capture", "setup.py"),
+        ("--venue", "local", "--url", "ws://127.0.0.1:1/"),
         ("--subscribe", "trades.X.100ms"),
         ("--url", "ws://127.0.0.1:1/", "--speed", "2"),
         ("--capture", "no such file"),
@@ -160,8 +210,8 @@ class TestEndpoint:
     ],
 )
 def test_what_makes_no_sense_is_refused_as_a_usage_error(arguments):
-    result = demo(*arguments)
-    assert result.returncode == 2
+    result = CliRunner().invoke(command, ["demo", *arguments])
+    assert result.exit_code == 2
     assert "Error: " in result.stderr
 
 
@@ -176,10 +226,10 @@ class TestJudgement:
     def judged(self, sent, received, *, expected=None, close=1000):
         source = Source(title="", url="", expected=len(sent) if expected is None else expected, sent=Tally())
         source.note_sent(sent, time.monotonic_ns())
-        watch = Watch(source)
+        watch = PlaybackWatch(source)
         for data in received:
             watch.on_message(Message(data))
-        return judge(source, watch, asyncio.run(closed_client(close)))
+        return judge(watch, asyncio.run(closed_client(close)))
 
     def test_all_is_well(self):
         assert self.judged([b"a", b"b"], [b"a", b"b"])[0] == 0
@@ -237,6 +287,7 @@ class TestCounting:
         for data in (TRADE, REPLY, TRADE):
             tally.note(data)
         assert tally.by_kind() == {"trades": 2, "reply": 1}
+        assert tally.digest == digest_of([TRADE, REPLY, TRADE])
         assert tally.bytes == 2 * len(TRADE) + len(REPLY)
 
 
@@ -290,4 +341,6 @@ def test_latencies_and_sizes_in_words():
         "1.25 ms",
         "2 s",
     ]
-    assert [size(number) for number in (0, 999, 12_500_000)] == ["0 B", "999 B", "12.5 MB"]
+    assert [size(count) for count in (0, 999, 12_500_000)] == ["0 B", "999 B", "12.5 MB"]
+    assert [price(value) for value in (None, 76912.5)] == ["-", "76,912.5"]
+    assert [number(76912.5, exponent) for exponent in (-2, 0, 1)] == ["76,912.50", "76,912", "76,912"]

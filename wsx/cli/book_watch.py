@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.panel import Panel
 from rich.text import Text
 
-from wsx.cli.book_view import BookView, view
+from wsx.cli.book_view import BookView
 from wsx.cli.report import Report, one_line
 from wsx.cli.session_watch import SessionWatch
 
@@ -50,20 +50,10 @@ class _Frame:
 
 
 class BookWatch(SessionWatch):
-    """title: of the venue. Its one book is the first of `books`."""
-
-    def __init__(self, title: str, depth: int) -> None:
-        super().__init__()
-        self._title, self._depth = title, depth
+    """One book."""
 
     def report(self) -> BookReport:
         """This moment."""
-        book = view(self.books[0], self._depth)
-        title = f"wsx book: {self._title}"
-        return BookReport(title=title, outage=self.outage(), book=book, depth=self._depth, **self.moment())
-
-    def summary(self) -> list[tuple[str, str]]:
-        """What was seen, with its names."""
-        lines = [("updates", f"{self.messages:,} in {self.elapsed:.1f} s")]
-        lines += [("outage", outage.words()) for outage in self.outages.all]
-        return lines + list(self.latencies().items())
+        (book,) = self.look()
+        title = f"wsx book: {self.venue}"
+        return BookReport(title=title, outage=self.outage(), book=book, depth=self.depth, **self.moment())

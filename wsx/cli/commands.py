@@ -3,26 +3,28 @@
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from wsx import __version__
 from wsx.adapters.deribit.channels import Interval
+from wsx.cli.beginning import CannotBegin
 from wsx.cli.book import BookPlan, run_book
 from wsx.cli.demo import run_demo
 from wsx.cli.display import make_display
 from wsx.cli.playback import run_playback
 from wsx.cli.source import Live, Recording
-from wsx.cli.venue import TITLES, CannotBegin, VenueName
+from wsx.cli.venue import VenueName, open_venue
 from wsx.run import run
 from wsx.testing.replay import Speed
 
 _SECONDS = 8.0
+_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 _ALL_DAY = click.FloatRange(0.1, 86_400)
 _VENUE = click.option(
     "--venue",
-    type=click.Choice(list(TITLES)),
+    type=click.Choice(get_args(VenueName)),
     help="local: an exchange on this machine (default). test, prod: Deribit's; a login comes from DERIBIT_CLIENT_ID and "
     "DERIBIT_CLIENT_SECRET.",
 )
@@ -46,6 +48,8 @@ def _run(command: Coroutine[Any, Any, int]) -> None:
         sys.exit(run(command))
     except CannotBegin as error:
         raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:  # before there was anything to conclude; click would make 1 of it
+        sys.exit(_INTERRUPTED)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -98,7 +102,7 @@ def demo(
     elif url is not None:
         _run(run_playback(Live(url=url, channels=subscribe, seconds=seconds), display))
     else:
-        _run(run_demo(venue or "local", seconds, display))
+        _run(run_demo(open_venue(venue or "local"), seconds, display))
 
 
 def _check(**sources: object) -> None:
@@ -130,5 +134,5 @@ def book(
     Exit code 0: its time is over, and the book was right. 1: it was not, there is no such book, or no connection. 130,
     143: stopped by Ctrl-C or SIGTERM.
     """
-    plan = BookPlan(instrument=instrument, venue=venue or "local", interval=interval, depth=depth, seconds=seconds)
-    _run(run_book(plan, make_display()))
+    plan = BookPlan(instrument=instrument, interval=interval, depth=depth, seconds=seconds)
+    _run(run_book(open_venue(venue or "local"), plan, make_display()))

@@ -8,15 +8,16 @@ Not here: options (commands.py), other endpoints and captures (playback.py), the
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from wsx.adapters import deribit
 from wsx.cli.audit import Audit
+from wsx.cli.beginning import beginning
 from wsx.cli.display import Display
 from wsx.cli.follower import follow, show
 from wsx.cli.market_watch import MarketWatch
 from wsx.cli.stop import Stop
-from wsx.cli.venue import TITLES, CannotBegin, Venue, VenueName, open_venue
+from wsx.cli.venue import Venue
 from wsx.errors import ConnectionLost, WsxError
 from wsx.testing import DeribitExchange
 
@@ -25,32 +26,26 @@ _GOOD, _WRONG = 0, 1
 _PATIENCE = 5.0  # seconds for what should take milliseconds: the end of a connection, and the way back
 
 
-async def run_demo(name: VenueName, seconds: float, display: Display) -> int:
+async def run_demo(opening: AbstractAsyncContextManager[Venue], seconds: float, display: Display) -> int:
     """Watch a venue for so long; the exit code. Raises CannotBegin."""
-    watch, audit = MarketWatch(TITLES[name]), Audit()
+    watch, audit = MarketWatch(), Audit()
     with Stop() as stop:
         async with AsyncExitStack() as stack:
-            venue = await _begin(stack, name, watch)
+            venue = await _begin(stack, opening, watch)
             with display:
-                halves = _halves(venue, watch, seconds / 2)
-                await follow(halves, *watch.measuring(), show(display, watch.report))
+                await follow(_halves(venue, watch, seconds / 2), *watch.measuring(), show(display, watch.report))
                 await _audit(audit, venue, watch)
-                display.show(watch.report())
     code, verdict = stop.judge(*judge(audit))
-    lines = [*watch.summary(), *audit.lines, *watch.latencies().items()]
-    display.conclude(lines, verdict, good=code == _GOOD)
+    display.conclude([*watch.summary(), *audit.lines, *watch.latencies().items()], verdict, good=code == _GOOD)
     return code
 
 
-async def _begin(stack: AsyncExitStack, name: VenueName, watch: MarketWatch) -> Venue:
+async def _begin(stack: AsyncExitStack, opening: AbstractAsyncContextManager[Venue], watch: MarketWatch) -> Venue:
     """Connect, log in, subscribe. Raises CannotBegin."""
-    try:
-        venue = await stack.enter_async_context(open_venue(name))
-        session = await stack.enter_async_context(venue.connect(on_event=watch.on_event))
-        watch.begin(session)
+    with beginning():
+        venue = await stack.enter_async_context(opening)
+        watch.begin(venue.title, await stack.enter_async_context(venue.connect(on_event=watch.on_event)))
         await watch.follow_instruments(INSTRUMENTS, venue.interval)
-    except (WsxError, OSError, ValueError) as error:
-        raise CannotBegin(f"{type(error).__name__}: {error}") from error
     return venue
 
 
@@ -95,6 +90,7 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 async def _audit(audit: Audit, venue: Venue, watch: MarketWatch) -> None:
     audit.look_at_session(watch)
+    watch.look()
     if venue.exchange is None:
         return
     try:
@@ -109,5 +105,6 @@ async def _settle(exchange: DeribitExchange, watch: MarketWatch) -> None:
     """Stop the market, and wait for what is still on its way: an answer comes behind all that was sent before."""
     await exchange.stop_market()
     await watch.session.get_time()
+    watch.look()
     epoch = watch.session.client.epoch
     await _until(lambda: watch.count(epoch) >= exchange.sessions[-1].messages)

@@ -13,10 +13,9 @@ from rich.text import Text
 
 from wsx.adapters import deribit
 from wsx.adapters.deribit.channels import Interval
-from wsx.cli.book_view import BookView, view
+from wsx.cli.book_view import BookView
 from wsx.cli.report import Report, one_line
 from wsx.cli.session_watch import SessionWatch
-from wsx.cli.words import size
 
 _OTHER_LINES = 9  # of the picture: what is above and below the books
 _FRAME_LINES = 2
@@ -68,12 +67,10 @@ def _panel(book: BookView, rows: int, *, totals: bool) -> Panel:
 
 
 class MarketWatch(SessionWatch):
-    """title: of the venue. last: the books as they were last shown."""
+    """Several books, and what is traded beside them."""
 
-    def __init__(self, title: str) -> None:
-        super().__init__()
-        self.last: list[BookView] = []
-        self._title = title
+    def __init__(self) -> None:
+        super().__init__(_MOST_ROWS)
 
     async def follow_instruments(self, instruments: Sequence[str], interval: Interval) -> None:
         """Books, trades and tickers of these. Raises as `subscribe` of the session does."""
@@ -84,17 +81,5 @@ class MarketWatch(SessionWatch):
 
     def report(self) -> MarketReport:
         """This moment."""
-        prices = self.board.prices()
-        last = {name: known.last for name, known in prices.items()}
-        self.last = [view(book, _MOST_ROWS, last.get(book.instrument)) for book in self.books]
-        title = f"wsx demo: {self._title}"
-        return MarketReport(title=title, books=self.last, outage=self.outage(), **self.moment())
-
-    def summary(self) -> list[tuple[str, str]]:
-        """What was seen, with its names."""
-        rate = self.messages / self.elapsed
-        volume = f"{self.messages:,} notifications, {size(self.size)}, {self.elapsed:.1f} s, {rate:,.0f}/s"
-        kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.by_kind().items()) or "nothing"
-        lines = [("received", volume), ("by channel", kinds)]
-        lines += [(book.instrument, f"{book.state}, {book.best()}") for book in self.last]
-        return lines + [("outage", outage.words()) for outage in self.outages.all]
+        title = f"wsx demo: {self.venue}"
+        return MarketReport(title=title, books=self.look(), outage=self.outage(), **self.moment())

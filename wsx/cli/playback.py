@@ -12,16 +12,15 @@ from contextlib import AsyncExitStack
 
 import orjson
 
+from wsx.cli.beginning import beginning
 from wsx.cli.display import Display
 from wsx.cli.follower import follow, ping, show
 from wsx.cli.playback_watch import PlaybackWatch
 from wsx.cli.source import Plan, open_source
 from wsx.cli.stop import Stop
-from wsx.cli.venue import CannotBegin
 from wsx.cli.words import price, size
 from wsx.client import Client, connect
 from wsx.config import Config
-from wsx.errors import WsxError
 
 _CLOSE_TIMEOUT = 0.5
 _GOOD, _LOST = 0, 1
@@ -29,16 +28,13 @@ _GOOD, _LOST = 0, 1
 
 async def run_playback(plan: Plan, display: Display) -> int:
     """Run it to its end; the exit code. Raises CannotBegin."""
-    watch, verdict = PlaybackWatch(), (_LOST, "it did not begin")
+    watch, verdict = PlaybackWatch(), (_GOOD, "")
     with Stop() as stop:
         async with AsyncExitStack() as stack:
             client = await _begin(stack, plan, watch)
             with display:
-                try:
-                    end = _until_the_end(client, watch)
-                    await follow(end, ping(client, watch.round_trip_ns.record), show(display, watch.report))
-                finally:
-                    display.show(watch.report())
+                end = _until_the_end(client, watch)
+                await follow(end, ping(client, watch.round_trip_ns.record), show(display, watch.report))
             verdict = judge(watch, client)
     code, words = stop.judge(*verdict)
     display.conclude(_summary(watch), words, good=code == _GOOD)
@@ -47,12 +43,10 @@ async def run_playback(plan: Plan, display: Display) -> int:
 
 async def _begin(stack: AsyncExitStack, plan: Plan, watch: PlaybackWatch) -> Client:
     """Open the source, and a client of it. Raises CannotBegin."""
-    try:
+    with beginning():
         watch.source = source = await stack.enter_async_context(open_source(plan))
         config = Config(ssl=source.ssl, close_timeout=_CLOSE_TIMEOUT, reconnect=False)
         return await stack.enter_async_context(connect(source.url, on_message=watch.on_message, config=config))
-    except (WsxError, OSError, ValueError) as error:
-        raise CannotBegin(f"{type(error).__name__}: {error}") from error
 
 
 async def _until_the_end(client: Client, watch: PlaybackWatch) -> None:
@@ -117,7 +111,7 @@ def _summary(watch: PlaybackWatch) -> list[tuple[str, str]]:
         lines += [("sent and not received", f"{sent.messages - received.messages:,}")]
     rate = received.messages / watch.elapsed
     lines += [("volume", f"{size(received.bytes)} in {watch.elapsed:.1f} s, {rate:,.0f} messages/s")]
-    lines += [("by channel", ", ".join(f"{kind} {count:,}" for kind, count in watch.by_kind().items()) or "nothing")]
+    lines += [("by channel", watch.kinds())]
     lines += [
         (name, f"last {price(prices.last)}, {price(prices.bid)} / {price(prices.ask)}")
         for name, prices in watch.board.prices().items()

@@ -17,7 +17,7 @@ from wsx.cli.words import size
 class Report:
     """Rates are over the time since the report before; the others since the beginning. elapsed: seconds.
 
-    state: of the connection, in words. latencies: what was measured -> its percentiles, in words.
+    state: of the connection. kinds: how many of which. latencies: what was measured -> its percentiles, in words.
     """
 
     title: str
@@ -27,7 +27,7 @@ class Report:
     bytes: int
     messages_per_second: float
     bytes_per_second: float
-    by_kind: Mapping[str, int]
+    kinds: str
     latencies: Mapping[str, str]
 
     def line(self) -> str:
@@ -42,10 +42,6 @@ class Report:
         """How much came."""
         return f"{self.messages:,} messages   {size(self.bytes)}   {self.elapsed:.1f} s"
 
-    def kinds(self) -> str:
-        """How many of which kind."""
-        return "   ".join(f"{kind} {count:,}" for kind, count in self.by_kind.items())
-
     def __rich__(self) -> RenderableType:
         latencies = Table.grid(padding=(0, 2))
         for name, value in self.latencies.items():
@@ -53,9 +49,9 @@ class Report:
         head = (
             Text.assemble((self.title, "bold"), "   ", self.state),
             Text(f"{self.rates()}   {self.counts()}"),
-            Text(self.kinds()),
+            Text(self.kinds),
         )
-        return Group(*map(one_line, head), self.middle(), latencies)
+        return Group(*map(one_line, head), latencies, self.middle())
 
     def middle(self) -> RenderableType:
         """What a command shows besides."""

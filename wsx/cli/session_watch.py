@@ -11,21 +11,28 @@ from wsx._message import Message
 from wsx.adapters import deribit
 from wsx.adapters.deribit.channels import Interval
 from wsx.adapters.deribit.timing import Timing
+from wsx.cli.book_view import BookView, view
 from wsx.cli.follower import ping, repeat
 from wsx.cli.outage import Outages
 from wsx.cli.watch import Watch
-from wsx.cli.words import percentiles
+from wsx.cli.words import percentiles, size
 from wsx.events import Closed, Event
 from wsx.message_handler import MessageHandler
 
 
 class SessionWatch(Watch):
-    """received: messages of any kind by epoch, by the client's own counters."""
+    """received: messages of any kind by epoch, by the client's own counters. last: the books, as last looked at.
 
-    session: deribit.Deribit  # from `begin` on
+    depth: levels that are looked at. venue, session: from `begin` on.
+    """
 
-    def __init__(self) -> None:
+    session: deribit.Deribit
+    venue = ""
+
+    def __init__(self, depth: int) -> None:
         super().__init__()
+        self.depth = depth
+        self.last: list[BookView] = []
         self.outages = Outages()
         self.books: list[OrderBook[Any]] = []
         self.received: dict[int, int] = {}
@@ -37,8 +44,9 @@ class SessionWatch(Watch):
         client = self.session.client
         return f"connection {client.epoch} {client.state}"
 
-    def begin(self, session: deribit.Deribit) -> None:
+    def begin(self, venue: str, session: deribit.Deribit) -> None:
         """This is the session."""
+        self.venue = venue
         self.session, self._timing = session, session.timing
 
     def on_event(self, event: Event) -> None:
@@ -68,6 +76,21 @@ class SessionWatch(Watch):
     async def follow_channels(self, channels: list[str]) -> None:
         """Hear these. Raises as `subscribe` of the session does."""
         await self.session.subscribe(channels, self._on_message)
+
+    def look(self) -> list[BookView]:
+        """The books as they are now, with the last prices of their instruments where trades are heard."""
+        prices = self.board.prices()
+        last = {name: known.last for name, known in prices.items()}
+        self.last = [view(book, self.depth, last.get(book.instrument)) for book in self.books]
+        return self.last
+
+    def summary(self) -> list[tuple[str, str]]:
+        """What was seen, with its names."""
+        rate = self.messages / self.elapsed
+        volume = f"{self.messages:,} notifications, {size(self.size)}, {self.elapsed:.1f} s, {rate:,.0f}/s"
+        lines = [("received", volume), ("by channel", self.kinds())]
+        lines += [(book.instrument, f"{book.state}, {book.best()}") for book in self.last]
+        return lines + [("outage", outage.words()) for outage in self.outages.all]
 
     def measuring(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """What goes on beside it: round trips of PINGs and of requests."""

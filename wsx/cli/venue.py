@@ -6,6 +6,7 @@ Not here: what is asked there (demo.py, book.py), endpoints that are no exchange
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ssl import SSLContext
 from typing import Any, Literal, TypeAlias
 
 from wsx.adapters import deribit
@@ -15,28 +16,23 @@ from wsx.secret import Secret
 from wsx.testing import DeribitExchange
 
 VenueName: TypeAlias = Literal["local", "test", "prod"]
-
-TITLES: dict[VenueName, str] = {
-    "local": "the local exchange",
-    "test": "Deribit's test exchange",
-    "prod": "Deribit",
-}
-
+_TITLES = {"test": "Deribit's test exchange", "prod": "Deribit"}
 _RATE = 1200.0  # things that happen in a second on the local exchange
 _SEED = 7
 _CLOSE_TIMEOUT = 0.3  # seconds, of either side
 
 
-class CannotBegin(Exception):
-    """There is no connection, or it does not bring what was asked for; the text says why."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Venue:
-    """credentials: None without a login. exchange: the local one, or None."""
+    """title: in words. url: or the name that the adapter has for it. credentials: None without a login.
 
-    name: VenueName
-    credentials: deribit.Credentials | None
+    exchange: the local one, where it can be asked what it sent.
+    """
+
+    title: str
+    url: str
+    ssl: SSLContext | None = None
+    credentials: deribit.Credentials | None = None
     exchange: DeribitExchange | None = None
 
     @property
@@ -46,17 +42,26 @@ class Venue:
 
     def connect(self, **options: Any) -> Connecting[deribit.Deribit]:
         """A session that outlives its connections. options: as for `wsx.adapters.deribit.connect`."""
-        options |= {"credentials": self.credentials or False, "reconnect": True, "close_timeout": _CLOSE_TIMEOUT}
-        if self.exchange is None:
-            return deribit.connect(self.name, **options)
-        return deribit.connect(self.exchange.url, ssl=self.exchange.ssl_context(), **options)
+        options |= {"ssl": self.ssl, "reconnect": True, "close_timeout": _CLOSE_TIMEOUT}
+        return deribit.connect(self.url, credentials=self.credentials or False, **options)
 
 
 @asynccontextmanager
 async def open_venue(name: VenueName) -> AsyncIterator[Venue]:
     """The venue of that name. Credentials for a real one come from the environment. Raises OSError, ValueError."""
-    if name != "local":
-        yield Venue(name=name, credentials=deribit.Credentials.from_environment())
-        return
-    async with DeribitExchange(seed=_SEED, rate=_RATE, tls=True, close_timeout=_CLOSE_TIMEOUT) as exchange:
-        yield Venue(name=name, credentials=deribit.Credentials("demo", Secret("demo-secret")), exchange=exchange)
+    if name == "local":
+        async with DeribitExchange(seed=_SEED, rate=_RATE, tls=True, close_timeout=_CLOSE_TIMEOUT) as exchange:
+            yield local_venue(exchange)
+    else:
+        yield Venue(title=_TITLES[name], url=name, credentials=deribit.Credentials.from_environment())
+
+
+def local_venue(exchange: DeribitExchange) -> Venue:
+    """A local exchange that is running, with TLS."""
+    return Venue(
+        title="the local exchange",
+        url=exchange.url,
+        ssl=exchange.ssl_context(),
+        credentials=deribit.Credentials("demo", Secret("demo-secret")),
+        exchange=exchange,
+    )

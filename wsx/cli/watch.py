@@ -56,12 +56,12 @@ class Watch:
         """It is handled now."""
         self.handled_ns.record(max(time.monotonic_ns() - message.received_ns, 0))
 
-    def by_kind(self) -> dict[str, int]:
-        """Messages by the first word of their channel, the most frequent first."""
+    def kinds(self) -> str:
+        """Messages by the first word of their channel, the most frequent first, in words."""
         kinds: Counter[str] = Counter()
         for tally in self.tallies.values():
             kinds.update(tally.by_kind())
-        return dict(kinds.most_common())
+        return ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common()) or "nothing"
 
     def latencies(self) -> dict[str, str]:
         """Percentiles in words. "received → handled": to the end of the last callback."""
@@ -76,5 +76,5 @@ class Watch:
         passed = max(now - before, 1e-9)
         rates = {"messages_per_second": (self.messages - messages) / passed}
         rates |= {"bytes_per_second": (self.size - size) / passed}
-        counts = {"elapsed": elapsed, "messages": self.messages, "bytes": self.size, "by_kind": self.by_kind()}
+        counts = {"elapsed": elapsed, "messages": self.messages, "bytes": self.size, "kinds": self.kinds()}
         return counts | rates | {"state": self.state, "latencies": self.latencies()}
