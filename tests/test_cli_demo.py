@@ -22,10 +22,11 @@ from source_lines import ROOT
 import wsx
 from wsx import Message
 from wsx.cli.commands import wsx as command
-from wsx.cli.playback import judge
+from wsx.cli.display import LineDisplay
+from wsx.cli.playback import judge, run_playback
 from wsx.cli.playback_watch import PlaybackWatch
 from wsx.cli.prices import PriceBoard, Prices
-from wsx.cli.source import Source
+from wsx.cli.source import Live, Source
 from wsx.cli.tally import Tally, channel_of
 from wsx.cli.words import duration, number, price, size
 from wsx.testing import EchoServer, LocalServer, ReplayServer, digest_of
@@ -37,6 +38,11 @@ COMMAND = [sys.executable, "-m", "wsx", "demo"]
 
 def demo(*arguments):
     return subprocess.run([*COMMAND, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def typed(*arguments):
+    """The same in this process."""
+    return CliRunner().invoke(command, ["demo", *map(str, arguments)])
 
 
 async def demo_beside(*arguments):
@@ -127,8 +133,8 @@ class TestCaptures:
                 tally = Tally()
                 for line in file:
                     tally.note(line.removesuffix(b"\n"))
-            result = demo("--capture", path)
-            assert result.returncode == 0, path.name + result.stdout + result.stderr
+            result = typed("--capture", path)
+            assert result.exit_code == 0, path.name + result.output
             assert counted(result.stdout) == [(tally.messages, tally.digest)] * 2, path.name
 
     def test_a_speed_follows_the_recorded_times(self, tmp_path):
@@ -136,19 +142,19 @@ class TestCaptures:
         path.write_text("1\n2\n3\n")
         path.with_name("day.times.txt").write_text("5.0\n5.5\n7.0\n")
         started = time.monotonic()
-        assert demo("--capture", path, "--speed", 2).returncode == 0
+        assert typed("--capture", path, "--speed", 2).exit_code == 0
         assert time.monotonic() - started > 1.0
 
     def test_a_speed_without_times_is_said_to_be_impossible(self, tmp_path):
         (tmp_path / "day.jsonl").write_text("1\n")
-        result = demo("--capture", tmp_path / "day.jsonl", "--speed", 2)
-        assert result.returncode == 1
+        result = typed("--capture", tmp_path / "day.jsonl", "--speed", 2)
+        assert result.exit_code == 1
         assert "needs the times" in result.stderr
 
     def test_what_is_not_utf_8_is_said_with_its_line(self, tmp_path):
         (tmp_path / "bad.jsonl").write_bytes(b"{}\n\xff\n")
-        result = demo("--capture", tmp_path / "bad.jsonl")
-        assert result.returncode == 1
+        result = typed("--capture", tmp_path / "bad.jsonl")
+        assert result.exit_code == 1
         assert "message 2 is not UTF-8" in result.stderr
 
 
@@ -157,28 +163,57 @@ TRADE = b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"trades.X
 
 
 class TestEndpoint:
-    async def against(self, server, *arguments):
-        async with server:
-            return await demo_beside("--url", server.url, *arguments)
+    @pytest.fixture
+    def against(self, capsys):
+        """Listen to a server for so long: the exit code and what was printed."""
 
-    def test_it_stays_for_as_long_as_it_was_asked_to(self):
+        def listen(server, *channels, seconds=5.0):
+            async def main():
+                async with server:
+                    return await run_playback(Live(url=server.url, channels=channels, seconds=seconds), LineDisplay())
+
+            return wsx.run(main()), capsys.readouterr().out
+
+        return listen
+
+    def test_it_stays_for_as_long_as_it_was_asked_to(self, against):
         server = ReplayServer([REPLY, TRADE, TRADE], wait_for_message=True, times=[0, 0.1, 60], speed=1)
-        code, output = asyncio.run(self.against(server, "--subscribe", "trades.X.100ms", "--seconds", "0.5"))
+        code, output = against(server, "trades.X.100ms", seconds=0.8)
         assert code == 0, output
         assert "trades 1" in output
         assert "for as long as was asked for" in output
 
-    def test_a_channel_that_does_not_exist_is_a_failure(self):
-        server = ReplayServer([REPLY], wait_for_message=True)
-        code, output = asyncio.run(self.against(server, "--subscribe", "trades.X.100ms", "--subscribe", "book.NO.raw"))
-        assert code == 1
-        assert "not subscribed: book.NO.raw" in output
+    def test_a_server_that_closes_in_good_order_has_ended_it(self, against):
+        code, output = against(ReplayServer([TRADE], times=[0], speed=1))
+        assert code == 0, output
+        assert "the server closed" in output
 
-    def test_a_connection_that_is_cut_is_a_failure(self):
+    def test_a_channel_that_does_not_exist_is_a_failure(self, against):
+        code, output = against(ReplayServer([REPLY], wait_for_message=True), "trades.X.100ms", "book.NO.raw")
+        assert code == 1
+        assert "not subscribed: book.NO.raw (no such channel)" in output
+
+    def test_a_subscription_that_is_refused_is_a_failure(self, against):
+        refusal = b'{"jsonrpc":"2.0","id":1,"error":{"code":13009,"message":"unauthorized"}}'
+        code, output = against(ReplayServer([refusal], wait_for_message=True), "book.X.raw")
+        assert code == 1
+        assert "unauthorized" in output
+
+    def test_a_connection_that_is_cut_is_a_failure(self, against):
         server = LocalServer(on_message=lambda connection, message: connection.abort())
-        code, output = asyncio.run(self.against(server, "--subscribe", "trades.X.100ms"))
+        code, output = against(server, "trades.X.100ms")
         assert code == 1
         assert "ended early: 1006" in output
+        assert "not subscribed: trades.X.100ms (no answer)" in output
+
+    def test_ctrl_c_ends_it_with_the_summary(self, against):
+        def interrupt(connection, message):
+            signal.raise_signal(signal.SIGINT)
+
+        code, output = against(LocalServer(on_message=interrupt), "trades.X.100ms")
+        assert code == 130
+        assert "received: 0 messages" in output
+        assert "stopped by Ctrl-C" in output
 
     def test_an_endpoint_that_is_not_there_is_said_in_one_line(self):
         async def main():
@@ -210,7 +245,7 @@ class TestEndpoint:
     ],
 )
 def test_what_makes_no_sense_is_refused_as_a_usage_error(arguments):
-    result = CliRunner().invoke(command, ["demo", *arguments])
+    result = typed(*arguments)
     assert result.exit_code == 2
     assert "Error: " in result.stderr
 
