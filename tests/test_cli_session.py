@@ -26,8 +26,17 @@ from wsx.cli.prices import Prices
 from wsx.cli.stop import Stop
 from wsx.cli.venue import Venue, local_venue, open_venue
 from wsx.errors import ConnectionLost
-from wsx.events import Closed, Gap, GapEvent, Halted, Opened, OpeningTimes, Reconnecting
-from wsx.events import SubscriptionRefused, SubscriptionRestored  # fmt: skip
+from wsx.events import (  # fmt: skip
+    Closed,
+    Gap,
+    GapEvent,
+    Halted,
+    Opened,
+    OpeningTimes,
+    Reconnecting,
+    SubscriptionRefused,
+    SubscriptionRestored,
+)
 from wsx.testing import DeribitExchange
 
 BOOK = "book.BTC-PERPETUAL.raw"
@@ -209,9 +218,11 @@ class TestStop:
     @pytest.mark.parametrize("command", [demo, book])
     def test_it_is_stopped_while_it_runs_and_a_second_signal_changes_nothing(self, command, run):
         async def main():
-            loop = asyncio.get_running_loop()
-            loop.call_later(1.0, os.kill, os.getpid(), signal.SIGINT)
-            loop.call_later(1.01, os.kill, os.getpid(), signal.SIGTERM)
+            def both():
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+            asyncio.get_running_loop().call_later(1.0, both)
             return await command(venue(), seconds=None if command is book else 30)
 
         code, output = run(main())

@@ -62,11 +62,8 @@ def judge(audit: Audit) -> tuple[int, str]:
 async def _halves(venue: Venue, watch: MarketWatch, seconds: float) -> None:
     await asyncio.sleep(seconds)
     _cut(venue, watch.session)
-    await _until(lambda: bool(watch.outages.all))
-    if venue.exchange is not None:
-        venue.exchange.script.clear()
     await asyncio.sleep(seconds)
-    await _until(lambda: all(book.state == "valid" for book in watch.books))
+    await _until(lambda: bool(watch.outages.all) and all(book.state == "valid" for book in watch.books))
 
 
 def _cut(venue: Venue, session: deribit.Deribit) -> None:
