@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import wsx
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -15,3 +17,14 @@ def captures() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no captures at {folder}: set WSX_CAPTURES to the folder that holds them")
     return folder
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command's coroutine: its exit code and what it printed."""
+
+    def run(command):
+        code = wsx.run(command)
+        return code, capsys.readouterr().out
+
+    return run

@@ -21,6 +21,7 @@ from source_lines import ROOT
 
 import wsx
 from wsx import Message
+from wsx.cli import main
 from wsx.cli.commands import wsx as command
 from wsx.cli.display import LineDisplay
 from wsx.cli.playback import judge, run_playback
@@ -164,7 +165,7 @@ TRADE = b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"trades.X
 
 class TestEndpoint:
     @pytest.fixture
-    def against(self, capsys):
+    def against(self, run):
         """Listen to a server for so long: the exit code and what was printed."""
 
         def listen(server, *channels, seconds=5.0):
@@ -172,7 +173,7 @@ class TestEndpoint:
                 async with server:
                     return await run_playback(Live(url=server.url, channels=channels, seconds=seconds), LineDisplay())
 
-            return wsx.run(main()), capsys.readouterr().out
+            return run(main())
 
         return listen
 
@@ -250,11 +251,55 @@ def test_what_makes_no_sense_is_refused_as_a_usage_error(arguments):
     assert "Error: " in result.stderr
 
 
-def test_without_its_extra_the_command_names_it():
-    script = "import sys; sys.modules['click'] = None; from wsx.cli import main; main()"
-    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert result.returncode == 1
-    assert "pip install 'wsx[cli]'" in result.stderr
+class TestCommandLine:
+    def test_a_demo_of_the_local_exchange_is_typed(self):
+        result = typed("--seconds", 0.5)
+        assert result.exit_code == 0, result.output
+        assert "nothing was lost" in result.stdout
+
+    def test_a_url_that_is_none_is_said(self):
+        result = typed("--url", "http://127.0.0.1:1/")
+        assert result.exit_code == 1
+        assert "ws://" in result.stderr
+
+    def test_a_capture_at_full_speed_is_typed(self, tmp_path):
+        (tmp_path / "day.jsonl").write_text("1\n2\n")
+        result = typed("--capture", tmp_path / "day.jsonl", "--speed", "full")
+        assert result.exit_code == 0
+        assert counted(result.stdout)[0][0] == 2
+
+    def test_subscribing_needs_an_endpoint_and_a_capture_ends_by_itself(self):
+        assert "--subscribe needs --url" in typed("--subscribe", "x").stderr
+        assert "leave out --seconds" in typed("--capture", __file__, "--seconds", 1).stderr
+
+    def test_the_version_is_said(self, monkeypatch, capsys):
+        monkeypatch.setattr(sys, "argv", ["wsx", "--version"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 0
+        assert wsx.__version__ in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("module", "ends"),
+        [("click", "pip install 'wsx[cli]'"), ("wsx.cli.demo", None)],
+    )
+    def test_without_its_extra_the_command_names_it_and_other_faults_are_faults(self, monkeypatch, module, ends):
+        monkeypatch.delitem(sys.modules, "wsx.cli.commands")
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(SystemExit if ends else ImportError, match=re.escape(ends or module)):
+            main()
+
+    def test_ctrl_c_while_it_is_loaded_has_its_exit_code(self, monkeypatch):
+        class Impatient:
+            def find_spec(self, name, path=None, target=None):
+                if name == "wsx.cli.commands":
+                    signal.raise_signal(signal.SIGINT)
+
+        monkeypatch.delitem(sys.modules, "wsx.cli.commands")
+        monkeypatch.setattr(sys, "meta_path", [Impatient(), *sys.meta_path])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 130
 
 
 class TestJudgement:

@@ -7,6 +7,7 @@ import os
 import signal
 
 import pytest
+from cli_venue import BOOK, venue
 from rich.console import Console
 
 import wsx
@@ -25,7 +26,7 @@ from wsx.cli.playback_watch import PlaybackReport
 from wsx.cli.prices import Prices
 from wsx.cli.stop import Stop
 from wsx.cli.tally import Tally
-from wsx.cli.venue import Venue, local_venue, open_venue
+from wsx.cli.venue import open_venue
 from wsx.errors import ConnectionLost
 from wsx.events import (  # fmt: skip
     Closed,
@@ -38,38 +39,16 @@ from wsx.events import (  # fmt: skip
     SubscriptionRefused,
     SubscriptionRestored,
 )
-from wsx.testing import DeribitExchange
 
-BOOK = "book.BTC-PERPETUAL.raw"
 MS = 1_000_000
-
-
-@contextlib.asynccontextmanager
-async def venue(prepare=lambda exchange: None, *, foreign=False):
-    """A local exchange, prepared. foreign: one that cannot be asked what it sent, and where there is no login."""
-    async with DeribitExchange(seed=3, rate=400, tls=True, close_timeout=0.3) as exchange:
-        prepare(exchange)
-        here = local_venue(exchange)
-        yield Venue(title="an exchange", url=here.url, ssl=here.ssl) if foreign else here
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command's coroutine: the exit code and what was printed."""
-
-    def run(command):
-        code = wsx.run(command)
-        return code, capsys.readouterr().out
-
-    return run
 
 
 def demo(opening, seconds=0.6):
     return run_demo(opening, seconds, LineDisplay())
 
 
-def book(opening, instrument="BTC-PERPETUAL", **plan):
-    return run_book(opening, BookPlan(instrument=instrument, **{"seconds": 0.3} | plan), LineDisplay())
+def book(opening, seconds=0.3):
+    return run_book(opening, BookPlan(instrument="BTC-PERPETUAL", seconds=seconds), LineDisplay())
 
 
 class TestDemo:
@@ -132,49 +111,6 @@ class TestDemo:
         assert code == 0
         assert "ETH_USDC-PERPETUAL" in output
         assert "spread" in output
-
-
-class TestBook:
-    def test_it_is_valid_when_its_time_is_over(self, run):
-        code, output = run(book(venue(), seconds=1.2))
-        assert code == 0, output
-        assert "BTC-PERPETUAL valid" in output
-        assert "the book of BTC-PERPETUAL is valid, at change " in output
-
-    def test_without_a_login_it_is_gathered(self, run):
-        code, output = run(book(venue(foreign=True)))
-        assert code == 0, output
-
-    def test_a_book_that_is_stale_at_the_end_is_a_failure(self, run):
-        def prepare(exchange):
-            exchange.script.add("maintenance", channel=BOOK, nth=10)
-
-        code, output = run(book(venue(prepare), seconds=0.8))
-        assert code == 1
-        assert "the book of BTC-PERPETUAL is stale: the connection was lost" in output
-        assert "closed with 1001: down since then" in output
-
-    def test_an_instrument_that_is_not_there_is_named_with_its_neighbours(self, run):
-        with pytest.raises(CannotBegin, match="no instrument 'btc-perpetuel' .* did you mean BTC-PERPETUAL"):
-            run(book(venue(), "btc-perpetuel"))
-        with pytest.raises(CannotBegin, match="no instrument 'XYZ' .* lists 8 others"):
-            run(book(venue(), "XYZ"))
-
-    def test_what_cannot_be_asked_for_is_said_before_anything_is_connected(self, run):
-        with pytest.raises(CannotBegin, match="must be a name such as 'BTC-PERPETUAL'"):
-            run(book(venue(), "a b"))
-        with pytest.raises(CannotBegin, match="raw needs a login"):
-            run(book(venue(foreign=True), interval="raw"))
-
-    def test_the_live_picture_is_as_deep_as_was_asked_for(self):
-        async def main():
-            console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
-            await run_book(venue(), BookPlan(instrument="BTC-PERPETUAL", depth=3, seconds=0.8), LiveDisplay(console))
-            return console.file.getvalue()
-
-        output = wsx.run(main())
-        assert "total" in output
-        assert "wsx book: the local exchange" in output
 
 
 class TestVenues:

@@ -3,6 +3,7 @@
 Each command adds what it shows besides. Not here: where the values come from (watch.py), the screen (display.py).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from wsx.cli.words import size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(ABC):
     """Rates are over the time since the report before; the others since the beginning. elapsed: seconds.
 
     state: of the connection. kinds: how many of which. latencies: what was measured -> its percentiles, in words.
@@ -53,9 +54,9 @@ class Report:
         )
         return Group(*map(one_line, head), latencies, self.middle())
 
+    @abstractmethod
     def middle(self) -> RenderableType:
         """What a command shows besides."""
-        raise NotImplementedError
 
 
 def one_line(text: Text) -> Text:
