@@ -7,6 +7,7 @@ import gzip
 import os
 import pty
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -103,6 +104,15 @@ class TestLocalExchange:
         assert "\x1b[?1049h" in picture
         assert "BTC_USDC" in picture
         assert "nothing was lost" in summary
+
+    def test_a_venue_that_cannot_be_reached_is_said_in_one_line(self):
+        alone = ["unshare", "-rn"]  # a network of its own, with nobody in it
+        if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
+            pytest.skip("this system gives nobody here a network namespace")
+        result = subprocess.run([*alone, *COMMAND, "--venue", "test"], cwd=ROOT, capture_output=True, text=True)
+        assert result.returncode == 1
+        assert "ConnectionFailed: could not connect" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
 
     @pytest.mark.live
     def test_the_test_exchange_is_watched_the_same_way(self):
