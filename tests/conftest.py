@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from raw_server import LOOPS, run_bounded
 
+import wsx
 from wsx.testing.certificates import Authority
 
 ROOT = Path(__file__).parent.parent
@@ -36,3 +37,14 @@ def tls(request, authority):
     if not request.param:
         return {}, {}
     return {"ssl": authority.server_context()}, {"ssl": authority.client_context()}
+
+
+@pytest.fixture
+def run_command(capsys):
+    """Run a command's coroutine: its exit code and what it printed."""
+
+    def run(command):
+        code = wsx.run(command)
+        return code, capsys.readouterr().out
+
+    return run

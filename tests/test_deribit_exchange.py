@@ -437,3 +437,32 @@ async def test_a_client_that_leaves_with_an_answer_on_its_way_leaves_nothing_beh
         while exchange.sessions[0].open:
             await asyncio.sleep(0)
         assert exchange.sessions[0].messages == 0
+
+
+@played
+async def test_the_digest_of_notifications_leaves_answers_out():
+    async with trading() as (exchange, client):
+        await client.subscribe("quote.BTC-PERPETUAL", "trades.BTC-PERPETUAL.100ms")
+        exchange.step(50)
+        exchange.end_interval()
+        await client.quiet()
+        notified = [data for data in client.received if b'"method":"subscription"' in data]
+        assert 0 < len(notified) < len(client.received)
+        assert exchange.sessions[0].notifications_digest == digest_of(notified)
+
+
+@played
+async def test_a_market_that_is_stopped_moves_by_hand_alone():
+    async with trading(rate=1000) as (exchange, client):
+        await client.subscribe("book.BTC-PERPETUAL.100ms")
+        await client.notice("book.BTC-PERPETUAL.100ms")
+        await exchange.stop_market()
+        await client.quiet()
+        before = exchange.sessions[0].messages
+        await asyncio.sleep(0.2)  # two intervals in which it would have spoken
+        assert exchange.sessions[0].messages == before
+        exchange.step(100)
+        exchange.end_interval()
+        await client.quiet()
+        assert exchange.sessions[0].messages == before + 2
+        await exchange.stop_market()  # once more changes nothing

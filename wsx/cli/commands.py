@@ -1,18 +1,33 @@
-"""What can be typed after `wsx`: options and their checks. Not here: what the commands do (demo.py)."""
+"""What can be typed after `wsx`: options and their checks. Not here: what the commands do (demo.py, playback.py, book.py)."""
 
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any, get_args
 
 import click
 
 from wsx import __version__
-from wsx.cli.demo import INTERRUPTED, CannotBegin, run_demo
+from wsx.adapters.deribit.channels import Interval
+from wsx.cli.beginning import CannotBegin
+from wsx.cli.book import BookPlan, run_book
+from wsx.cli.demo import run_demo
 from wsx.cli.display import make_display
-from wsx.cli.source import Plan
+from wsx.cli.playback import run_playback
+from wsx.cli.source import Live, Recording
+from wsx.cli.venue import VenueName, open_venue
 from wsx.run import run
 from wsx.testing.replay import Speed
 
 _SECONDS = 8.0
+_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+_ALL_DAY = click.FloatRange(0.1, 86_400)
+_VENUE = click.option(
+    "--venue",
+    type=click.Choice(get_args(VenueName)),
+    help="local: an exchange on this machine (default). test, prod: Deribit's; a login comes from DERIBIT_CLIENT_ID and "
+    "DERIBIT_CLIENT_SECRET.",
+)
 
 
 def _speed(text: str) -> Speed:
@@ -27,6 +42,16 @@ def _speed(text: str) -> Speed:
     return speed
 
 
+def _run(command: Coroutine[Any, Any, int]) -> None:
+    """Run a command to its end, and the process with it."""
+    try:
+        sys.exit(run(command))
+    except CannotBegin as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:  # before there was anything to conclude; click would make 1 of it
+        sys.exit(_INTERRUPTED)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="wsx")
 def wsx() -> None:
@@ -34,40 +59,80 @@ def wsx() -> None:
 
 
 @wsx.command()
+@_VENUE
 @click.option(
     "--capture",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Play this .jsonl or .jsonl.gz file, one message a line, instead of a generated market.",
+    help="Instead of a venue: play this .jsonl or .jsonl.gz file, one message a line, from a local server.",
 )
 @click.option(
-    "--speed",
-    type=_speed,
-    metavar="FACTOR|full",
-    help="1 as recorded, 10 ten times as fast. Default: full for a capture, 1 for the market.",
+    "--speed", type=_speed, metavar="FACTOR|full", help="Of the capture: 1 as recorded, 10 ten times as fast, or full."
 )
-@click.option("--url", help="Connect to this endpoint instead of a local server.")
+@click.option("--url", help="Instead of a venue: connect to this endpoint.")
 @click.option(
     "--subscribe", multiple=True, metavar="CHANNEL", help="With --url: a channel to subscribe to; repeatable."
 )
-@click.option("--seconds", type=click.FloatRange(0.1, 86_400), help=f"How long. Default: {_SECONDS:g}; a capture ends.")
+@click.option("--seconds", type=_ALL_DAY, help=f"How long. Default: {_SECONDS:g}; a capture ends by itself.")
 def demo(
-    capture: Path | None, speed: Speed, url: str | None, subscribe: tuple[str, ...], seconds: float | None
+    venue: VenueName | None,
+    capture: Path | None,
+    speed: Speed,
+    url: str | None,
+    subscribe: tuple[str, ...],
+    seconds: float | None,
 ) -> None:
     """Watch a wsx client at work on live market data.
 
-    A local wss:// server sends it over a real socket; every message is counted on both sides. Exit code 0: nothing was
-    lost; 1: something was, or the connection failed; 130: stopped by Ctrl-C.
+    It logs in at an exchange, follows the books, trades and tickers of several instruments, has its connection cut in
+    the middle, comes back by itself, and holds every message and every book level against what the exchange sent.
+
+    Exit code 0: nothing was lost. 1: something was, or there was no connection. 2: the command makes no sense. 130, 143:
+    stopped by Ctrl-C or SIGTERM; the summary is printed all the same.
     """
-    if capture is not None and (url is not None or seconds is not None):
-        raise click.UsageError("--capture is played to its end from a local server: leave out --url and --seconds")
+    _check(capture=capture, url=url, venue=venue)
+    if capture is not None and seconds is not None:
+        raise click.UsageError("--capture is played to its end: leave out --seconds")
     if url is None and subscribe:
         raise click.UsageError("--subscribe needs --url")
-    if url is not None and speed is not None:
-        raise click.UsageError("--speed is the local server's: leave it out with --url")
-    plan = Plan(capture=capture, speed=speed, url=url, channels=subscribe, seconds=seconds or _SECONDS)
-    try:
-        sys.exit(run(run_demo(plan, make_display())))
-    except CannotBegin as error:
-        raise click.ClickException(str(error)) from None
-    except KeyboardInterrupt:  # before there was anything to conclude; click would make 1 of it
-        sys.exit(INTERRUPTED)
+    if capture is None and speed is not None:
+        raise click.UsageError("--speed needs --capture")
+    display, seconds = make_display(), seconds or _SECONDS
+    if capture is not None:
+        _run(run_playback(Recording(path=capture, speed=speed or "full"), display))
+    elif url is not None:
+        _run(run_playback(Live(url=url, channels=subscribe, seconds=seconds), display))
+    else:
+        _run(run_demo(open_venue(venue or "local"), seconds, display))
+
+
+def _check(**sources: object) -> None:
+    given = [name for name, value in sources.items() if value is not None]
+    if len(given) > 1:
+        raise click.UsageError(f"--{' and --'.join(given)} exclude each other: take one")
+
+
+@wsx.command()
+@click.argument("instrument")
+@_VENUE
+@click.option(
+    "--interval",
+    type=click.Choice(["raw", "100ms"]),
+    help="raw: every change, which needs a login; 100ms: gathered. Default: raw where there is a login.",
+)
+@click.option(
+    "--depth", type=click.IntRange(1, 100), default=10, show_default=True, help="Levels a side that are shown."
+)
+@click.option("--seconds", type=_ALL_DAY, help="How long. Default: until Ctrl-C.")
+def book(
+    instrument: str, venue: VenueName | None, interval: Interval | None, depth: int, seconds: float | None
+) -> None:
+    """Show the order book of INSTRUMENT live, such as BTC-PERPETUAL.
+
+    Bids and asks beside each other with the amounts up to each level, spread, middle, change id and state; a stale book
+    shows no prices. A line a second where the output is no terminal.
+
+    Exit code 0: its time is over, and the book was right. 1: it was not, there is no such book, or no connection. 130,
+    143: stopped by Ctrl-C or SIGTERM.
+    """
+    plan = BookPlan(instrument=instrument, interval=interval, depth=depth, seconds=seconds)
+    _run(run_book(open_venue(venue or "local"), plan, make_display()))

@@ -1,155 +1,107 @@
-"""`wsx demo`: a client on live market data, watched, counted, and checked against what was sent.
+"""`wsx demo`: a session at an exchange, watched, cut once in the middle, and checked against what was sent.
 
-Everything runs on one loop, the local server and the display included: the latencies are those of a busy process.
-Not here: options (commands.py), where messages come from (source.py), how it looks (display.py).
+    connect, log in, subscribe ─▶ first half ─▶ cut ─▶ back by itself ─▶ second half ─▶ the market stops ─▶ audit
+
+Everything runs on one loop, the local exchange and the display included: the latencies are those of a busy process.
+Not here: options (commands.py), other endpoints and captures (playback.py), the audit itself (audit.py).
 """
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
-import orjson
-
+from wsx.adapters import deribit
+from wsx.cli.audit import Audit
+from wsx.cli.beginning import beginning
 from wsx.cli.display import Display
-from wsx.cli.report import price, size
-from wsx.cli.source import Plan, Source, open_source
-from wsx.cli.watch import Watch
-from wsx.client import Client, connect
-from wsx.config import Config
-from wsx.errors import WsxError
+from wsx.cli.follower import follow, show
+from wsx.cli.market_watch import MarketWatch
+from wsx.cli.stop import Stop
+from wsx.cli.venue import Venue
+from wsx.errors import ConnectionLost, WsxError
+from wsx.testing import DeribitExchange
 
-_PING_INTERVAL = 0.1  # seconds between measured round trips
-_SHOW_INTERVAL = 0.5
-_CLOSE_TIMEOUT = 0.5
-_GOOD, _LOST = 0, 1
-INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+INSTRUMENTS = ("BTC-PERPETUAL", "ETH-PERPETUAL", "ETH_USDC-PERPETUAL", "BTC_USDC")
+_GOOD, _WRONG = 0, 1
+_PATIENCE = 5.0  # seconds for what should take milliseconds: the end of a connection, and the way back
 
 
-class CannotBegin(Exception):
-    """There is no source or no connection; the cause says why."""
+async def run_demo(opening: AbstractAsyncContextManager[Venue], seconds: float, display: Display) -> int:
+    """Watch a venue for so long; the exit code. Raises CannotBegin."""
+    watch, audit = MarketWatch(), Audit()
+    with Stop() as stop:
+        async with AsyncExitStack() as stack:
+            venue = await _begin(stack, opening, watch)
+            with display:
+                await follow(_halves(venue, watch, seconds / 2), *watch.measuring(), show(display, watch.report))
+                await _audit(audit, venue, watch)
+    code, verdict = stop.judge(*judge(audit))
+    display.conclude([*watch.summary(), *audit.lines, *watch.latencies().items()], verdict, good=code == _GOOD)
+    return code
 
 
-async def run_demo(plan: Plan, display: Display) -> int:
-    """Run it to its end; the exit code. Raises CannotBegin."""
-    async with contextlib.AsyncExitStack() as stack:
-        try:
-            source = await stack.enter_async_context(open_source(plan))
-            watch = Watch(source)
-            client = await stack.enter_async_context(_connecting(source, watch))
-        except (WsxError, OSError, ValueError) as error:
-            raise CannotBegin(f"{type(error).__name__}: {error}") from error
-        with display:
-            interrupted = await _follow(client, source, watch, display)
-            display.show(watch.report())
-        code, verdict = (INTERRUPTED, "stopped by Ctrl-C") if interrupted else judge(source, watch, client)
-        display.conclude(_summary(source, watch), verdict, good=code == _GOOD)
-        return code
+async def _begin(stack: AsyncExitStack, opening: AbstractAsyncContextManager[Venue], watch: MarketWatch) -> Venue:
+    """Connect, log in, subscribe. Raises CannotBegin."""
+    with beginning():
+        venue = await stack.enter_async_context(opening)
+        watch.begin(venue.title, await stack.enter_async_context(venue.connect(on_event=watch.on_event)))
+        await watch.follow_instruments(INSTRUMENTS, venue.interval)
+    return venue
 
 
-def _connecting(source: Source, watch: Watch) -> contextlib.AbstractAsyncContextManager[Client]:
-    """No reconnecting: an end is an end here, and its code is part of the verdict."""
-    config = Config(ssl=source.ssl, close_timeout=_CLOSE_TIMEOUT, reconnect=False)
-    return connect(source.url, on_message=watch.on_message, config=config)
-
-
-def judge(source: Source, watch: Watch, client: Client) -> tuple[int, str]:
-    """The exit code, and why: nothing lost, nothing changed, and an end in good order."""
-    faults = [*_losses(source, watch), *_refusals(source, watch)]
-    if not watch.left and client.close_code != 1000:
-        faults.append(f"the connection ended early: {client.close_code} {client.close_reason}".rstrip())
-    if faults:
-        return _LOST, "; ".join(faults)
-    if source.sent is None:
-        return _GOOD, "the connection stayed up for as long as was asked for" if watch.left else "the server closed"
-    return _GOOD, "every message that was sent was received, in order, byte for byte"
-
-
-def _losses(source: Source, watch: Watch) -> Iterator[str]:
-    """What a local server sent and the client did not get."""
-    sent, received = source.sent, watch.received
-    if sent is None:
-        return
-    if sent.messages != source.expected:
-        yield f"the server sent {sent.messages:,} of {source.expected:,} messages"
-    if received.messages != sent.messages:
-        yield f"{sent.messages - received.messages:,} messages were lost"
-    elif received.digest != sent.digest:
-        yield "the messages that were received are not those that were sent"
-
-
-def _refusals(source: Source, watch: Watch) -> Iterator[str]:
-    """What an endpoint did not subscribe to: it answers with the channels that it accepts."""
-    if not source.channels:
-        return
-    answer = orjson.loads(watch.answer) if watch.answer is not None else {}
-    accepted = answer.get("result", [])
-    missing = [channel for channel in source.channels if not isinstance(accepted, list) or channel not in accepted]
-    if missing:
-        yield f"not subscribed: {', '.join(missing)} ({answer.get('error', 'no such channel' if answer else 'no answer')})"
+def judge(audit: Audit) -> tuple[int, str]:
+    """The exit code, and why."""
+    if audit.faults:
+        return _WRONG, "; ".join(audit.faults)
+    return _GOOD, "nothing was lost: every book is right again, and what the cut took is said above"
 
 
 # ---- while it runs --------------------------------------------------------------------------------------------------
 
 
-async def _follow(client: Client, source: Source, watch: Watch, display: Display) -> bool:
-    """Watch until the end; True where Ctrl-C was the end. The client is closed afterwards."""
-    task = asyncio.current_task()
-    assert task is not None
-    try:
-        async with asyncio.TaskGroup() as group:
-            helpers = [group.create_task(_ping(client, watch)), group.create_task(_show(watch, display))]
-            await _until_the_end(client, source, watch)
-            for helper in helpers:
-                helper.cancel()
-    except asyncio.CancelledError:
-        task.uncancel()
-        return True
-    finally:
-        await client.close()
-    return False
+async def _halves(venue: Venue, watch: MarketWatch, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    _cut(venue, watch.session)
+    await asyncio.sleep(seconds)
+    await _until(lambda: bool(watch.outages.all) and all(book.state == "valid" for book in watch.books))
 
 
-async def _until_the_end(client: Client, source: Source, watch: Watch) -> None:
-    with contextlib.suppress(ConnectionError):  # the end of the connection is judged, not raised
-        if source.request is not None:
-            await client.send(source.request)
-    try:
-        async with asyncio.timeout(source.limit):
-            await client.wait_closed()
-    except TimeoutError:
-        watch.left = True
+def _cut(venue: Venue, session: deribit.Deribit) -> None:
+    """End the connection without a CLOSE: the local exchange does it, behind its next message; else we do."""
+    connection = session.client._session.connection
+    if venue.exchange is not None:
+        venue.exchange.script.add("cut", channel="*")
+    elif connection is not None:
+        connection.abort(ConnectionLost("the demo cut it"))
 
 
-async def _ping(client: Client, watch: Watch) -> None:
-    with contextlib.suppress(ConnectionError):
-        while True:
-            with contextlib.suppress(TimeoutError):
-                watch.round_trip_ns.record(round(await client.ping() * 1e9))
-            await asyncio.sleep(_PING_INTERVAL)
-
-
-async def _show(watch: Watch, display: Display) -> None:
-    while True:
-        await asyncio.sleep(_SHOW_INTERVAL)
-        display.show(watch.report())
+async def _until(condition: Callable[[], bool]) -> None:
+    """Wait for something that is judged later, so it may fail to come."""
+    end = asyncio.get_running_loop().time() + _PATIENCE
+    while not condition() and asyncio.get_running_loop().time() < end:
+        await asyncio.sleep(0.01)
 
 
 # ---- afterwards -----------------------------------------------------------------------------------------------------
 
 
-def _summary(source: Source, watch: Watch) -> list[tuple[str, str]]:
-    report, received, sent = watch.report(), watch.received, source.sent
-    lines = [("source", source.title)]
-    if sent is not None:
-        lines += [("sent", f"{sent.messages:,} messages, digest {sent.digest}")]
-    lines += [("received", f"{received.messages:,} messages, digest {received.digest}")]
-    if sent is not None:
-        lines += [("sent and not received", f"{sent.messages - received.messages:,}")]
-    rate = received.messages / report.elapsed
-    lines += [("volume", f"{size(received.bytes)} in {report.elapsed:.1f} s, {rate:,.0f} messages/s")]
-    lines += [("by channel", ", ".join(f"{kind} {count:,}" for kind, count in report.by_kind.items()) or "nothing")]
-    lines += [
-        (name, f"last {price(prices.last)}, {price(prices.bid)} / {price(prices.ask)}")
-        for name, prices in report.prices.items()
-    ]
-    return lines + list(report.latencies.items())
+async def _audit(audit: Audit, venue: Venue, watch: MarketWatch) -> None:
+    audit.look_at_session(watch)
+    watch.look()
+    if venue.exchange is None:
+        return
+    try:
+        await _settle(venue.exchange, watch)
+        audit.look_at_exchange(watch, venue.exchange)
+        await audit.look_at_books(watch)
+    except (WsxError, TimeoutError) as error:
+        audit.faults.append(f"the exchange could not be asked: {type(error).__name__}: {error}")
+
+
+async def _settle(exchange: DeribitExchange, watch: MarketWatch) -> None:
+    """Stop the market, and wait for what is still on its way: an answer comes behind all that was sent before."""
+    await exchange.stop_market()
+    await watch.session.get_time()
+    watch.look()
+    epoch = watch.session.client.epoch
+    await _until(lambda: watch.count(epoch) >= exchange.sessions[-1].messages)

@@ -1,52 +1,65 @@
-"""What the demo knows at one moment, as plain values and in words. Not here: how it is put on a screen (display.py)."""
+"""A moment of a client's work: how much came, how fast, and how late. As values, as one line, and as a picture.
 
+Each command adds what it shows besides. Not here: where the values come from (watch.py), the screen (display.py).
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from wsx._telemetry import Histogram
-from wsx.cli.prices import Prices
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from wsx.cli.words import size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """A moment. Rates are over the time since the report before; the others since the beginning."""
+class Report(ABC):
+    """Rates are over the time since the report before; the others since the beginning. elapsed: seconds.
+
+    state: of the connection. kinds: how many of which. latencies: what was measured -> its percentiles, in words.
+    """
 
     title: str
-    elapsed: float  # seconds
+    state: str
+    elapsed: float
     messages: int
     bytes: int
     messages_per_second: float
     bytes_per_second: float
-    expected: int | None
-    by_kind: Mapping[str, int]
-    prices: Mapping[str, Prices]
-    latencies: Mapping[str, str]  # what was measured -> its percentiles, in words
+    kinds: str
+    latencies: Mapping[str, str]
+
+    def line(self) -> str:
+        """For a place that cannot be drawn upon."""
+        return f"{self.elapsed:6.1f} s  {self.state}  {self.messages:>10,} messages  {self.rates()}"
+
+    def rates(self) -> str:
+        """How fast they come."""
+        return f"{self.messages_per_second:,.0f} messages/s, {size(self.bytes_per_second)}/s"
+
+    def counts(self) -> str:
+        """How much came."""
+        return f"{self.messages:,} messages   {size(self.bytes)}   {self.elapsed:.1f} s"
+
+    def __rich__(self) -> RenderableType:
+        latencies = Table.grid(padding=(0, 2))
+        for name, value in self.latencies.items():
+            latencies.add_row(one_line(Text(name)), one_line(Text(value)))
+        head = (
+            Text.assemble((self.title, "bold"), "   ", self.state),
+            Text(f"{self.rates()}   {self.counts()}"),
+            Text(self.kinds),
+        )
+        return Group(*map(one_line, head), latencies, self.middle())
+
+    @abstractmethod
+    def middle(self) -> RenderableType:
+        """What a command shows besides."""
 
 
-def percentiles(histogram: Histogram) -> str:
-    """Percentiles of a histogram in words."""
-    if not histogram.count:
-        return "not measured"
-    values = ", ".join(f"p{percent:g} {duration(histogram.percentile(percent))}" for percent in (50, 90, 99))
-    return f"{values}, max {duration(histogram.max)} ({histogram.count:,} measured)"
-
-
-def duration(nanoseconds: int) -> str:
-    """A latency with three significant digits: 85.2 µs, 1.25 ms."""
-    for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
-        if nanoseconds >= size:
-            return f"{nanoseconds / size:.3g} {unit}"
-    return f"{nanoseconds} ns"
-
-
-def price(value: float | None) -> str:
-    """A price, or "-" where none is known."""
-    return "-" if value is None else f"{value:,}"
-
-
-def size(number: float) -> str:
-    """Bytes in decimal units: 12.5 MB."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= factor:
-            return f"{number / factor:.1f} {unit}"
-    return f"{number:.0f} B"
+def one_line(text: Text) -> Text:
+    """Cut off where the terminal ends, rather than broken into two lines."""
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text

@@ -1,6 +1,6 @@
-"""Where the demo's messages come from: a market or a capture behind a local server, or somebody else's endpoint.
+"""Where messages come from that are not an exchange's session: a capture behind a local server, or an endpoint.
 
-Not here: the client (demo.py).
+Not here: the client (playback.py), exchanges (venue.py).
 """
 
 from collections import deque
@@ -9,25 +9,33 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from ssl import SSLContext
+from typing import TypeAlias
 
 import orjson
 
 from wsx.cli.tally import Tally
-from wsx.testing import Capture, Market, ReplayServer, load_capture
+from wsx.testing import ReplayServer, load_capture
 from wsx.testing.replay import Speed
-
-_MESSAGES_PER_SECOND = 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What was asked for. speed: None for the default. seconds: of the market, or until an endpoint is left."""
+class Recording:
+    """A capture to play, from its beginning to its end. speed: 1 as recorded."""
 
-    capture: Path | None = None
-    speed: Speed = None
-    url: str | None = None
+    path: Path
+    speed: Speed = "full"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """An endpoint to listen to. channels: to subscribe to. seconds: until it is left."""
+
+    url: str
     channels: tuple[str, ...] = ()
     seconds: float
+
+
+Plan: TypeAlias = Recording | Live
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,34 +67,21 @@ class Source:
 @asynccontextmanager
 async def open_source(plan: Plan) -> AsyncIterator[Source]:
     """The source that `plan` asks for, for as long as it is needed. Raises OSError, ValueError, ImportError."""
-    if plan.url is not None:
-        request = _subscription(list(plan.channels)) if plan.channels else None
+    if isinstance(plan, Live):
+        request = _subscription(plan.channels) if plan.channels else None
         title = f"live from {plan.url.partition('?')[0]}"
         yield Source(title=title, url=plan.url, request=request, channels=plan.channels, limit=plan.seconds)
         return
-    capture, channels, title = _recorded(plan) if plan.capture else _generated(plan)
-    source = Source(title=title, url="", request=_subscription(channels), expected=len(capture.messages), sent=Tally())
-    speed = plan.speed or ("full" if plan.capture else 1.0)
+    capture, title = load_capture(plan.path), f"the capture {plan.path.name}"
+    source = Source(title=title, url="", request=_subscription(()), expected=len(capture.messages), sent=Tally())
     server = ReplayServer(
-        capture, speed=speed, tls=True, wait_for_message=True, on_sent=source.note_sent, close_timeout=0.2
+        capture, speed=plan.speed, tls=True, wait_for_message=True, on_sent=source.note_sent, close_timeout=0.2
     )
     async with server:
         source.url, source.ssl = server.url, server.ssl_context()
         yield source
 
 
-def _generated(plan: Plan) -> tuple[Capture, list[str], str]:
-    market = Market()
-    channels = market.channels
-    capture = market.capture(plan.seconds, _MESSAGES_PER_SECOND)
-    return capture, channels, f"a generated market, {plan.seconds:g} s"
-
-
-def _recorded(plan: Plan) -> tuple[Capture, list[str], str]:
-    assert plan.capture is not None
-    return load_capture(plan.capture), [], f"the capture {plan.capture.name}"
-
-
-def _subscription(channels: list[str]) -> str:
-    request = {"jsonrpc": "2.0", "id": 1, "method": "public/subscribe", "params": {"channels": channels}}
+def _subscription(channels: Sequence[str]) -> str:
+    request = {"jsonrpc": "2.0", "id": 1, "method": "public/subscribe", "params": {"channels": list(channels)}}
     return orjson.dumps(request).decode()

@@ -12,12 +12,12 @@ _CHANNEL = b'"channel":"'
 
 
 class Tally:
-    """Two tallies with the same digest have seen the same messages in the same order."""
+    """Two tallies with the same digest have seen the same messages in the same order. by_channel: how many on each."""
 
     def __init__(self) -> None:
         self.messages = 0
         self.bytes = 0
-        self._by_channel: Counter[bytes] = Counter()
+        self.by_channel: Counter[bytes] = Counter()
         self._digest = hashlib.blake2b(digest_size=16)
 
     def note(self, data: bytes) -> bytes:
@@ -25,20 +25,20 @@ class Tally:
         channel = channel_of(data)
         self.messages += 1
         self.bytes += len(data)
-        self._by_channel[channel] += 1
-        self._digest.update(b"%d:" % len(data))
+        self.by_channel[channel] += 1
         self._digest.update(data)
+        self._digest.update(b"\n")
         return channel
 
     @property
     def digest(self) -> str:
-        """Of every message so far, their lengths included."""
+        """Of every message so far: what `wsx.testing.digest_of` gives for them."""
         return self._digest.hexdigest()
 
     def by_kind(self) -> dict[str, int]:
         """Messages by the first word of their channel, the most frequent first."""
         kinds: Counter[str] = Counter()
-        for channel, count in self._by_channel.items():
+        for channel, count in self.by_channel.items():
             kinds[channel.decode(errors="replace").partition(".")[0]] += count
         return dict(kinds.most_common())
 

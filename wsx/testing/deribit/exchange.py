@@ -123,6 +123,15 @@ class DeribitExchange(LocalServer):
             raise ValueError(f"interval must be one of {', '.join(_INTERVALS)}, not {interval!r}")
         self.hub.end_interval(interval, self.now_ms())
 
+    async def stop_market(self) -> None:
+        """Let nothing happen by itself any more, as with `rate=None`. Raises what the market failed with."""
+        market, self._market = self._market, None
+        if market is not None:
+            market.cancel()
+            await asyncio.wait([market])
+            if not market.cancelled():
+                market.result()  # raises what ended it before its time
+
     def begin_maintenance(self, code: int = 1001) -> None:
         """Say so on `platform_state`, then send everybody away; who comes is refused with 503 until it is over."""
         self.in_maintenance = True
@@ -162,13 +171,10 @@ class DeribitExchange(LocalServer):
 
     async def close(self) -> None:
         """Close the market, then as `LocalServer`. Raises what the market failed with."""
-        market, self._market = self._market, None
-        if market is not None:
-            market.cancel()
-            await asyncio.wait([market])
-        await super().close()
-        if market is not None and not market.cancelled():
-            market.result()  # raises what ended it before its time
+        try:
+            await self.stop_market()
+        finally:
+            await super().close()
 
     def opened(self, connection: ServerEnd) -> None:
         session = Session(self, connection, len(self.sessions), METHODS)

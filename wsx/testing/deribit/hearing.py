@@ -3,6 +3,7 @@
 Not here: who else hears a channel (hub.py), which channels exist (channels.py).
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 
@@ -27,8 +28,14 @@ class Hearing:
         self._hub, self._script, self._outlet = hub, script, outlet
         self._number = number
         self._afterwards = afterwards
+        self._digest = hashlib.blake2b(digest_size=16)
         self._held: dict[str, list[bytes]] = {}  # by channel, each behind the next one
         self._to_open: list[str] = []
+
+    @property
+    def digest(self) -> str:
+        """Of all those notifications, in order."""
+        return self._digest.hexdigest()
 
     def subscribe(self, channels: list[Channel]) -> None:
         """Hear these too; what they say first waits for `open_new`."""
@@ -59,8 +66,7 @@ class Hearing:
         if self._script.watches_channels:
             self._tell_by_script(channel, payload)
         else:
-            self.notifications[channel] += 1
-            self._outlet.send(payload, frame)
+            self._send(channel, payload, frame)
 
     def _tell_by_script(self, channel: str, payload: bytes) -> None:
         rules = self._script.fired("channel", channel, self._number)
@@ -69,6 +75,11 @@ class Hearing:
         if any(chosen(rules, "swap")):
             self._held[channel], said = said, []
         for message in said + held:
-            self.notifications[channel] += 1
-            self._outlet.send(message)
+            self._send(channel, message)
         self._afterwards(rules)
+
+    def _send(self, channel: str, payload: bytes, frame: bytes | None = None) -> None:
+        self.notifications[channel] += 1
+        self._digest.update(payload)
+        self._digest.update(b"\n")
+        self._outlet.send(payload, frame)

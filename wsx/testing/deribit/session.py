@@ -74,6 +74,11 @@ class Session:
         """Of all those messages: what `digest_of` gives for what a client received."""
         return self.outlet.digest
 
+    @property
+    def notifications_digest(self) -> str:
+        """Of its notifications alone: what `digest_of` gives for what a client's callbacks were called with."""
+        return self.hearing.digest
+
     # ---- what comes in ----------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
