@@ -66,3 +66,16 @@ def test_another_picows_is_refused_by_name(tmp_path):
     assert result.returncode == 1
     assert "ImportError" in result.stderr
     assert "2.3.1" in result.stderr and "2.3.0" in result.stderr
+
+
+@pytest.mark.parametrize("path", ["wsx.adapters.deribit.connect", "wsx.testing.EchoServer", "wsx.errors.NotConnected"])
+def test_rooms_are_there_without_another_import(path):
+    script = f"import wsx; print({path}.__module__)"
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).startswith("wsx.")
+
+
+@pytest.mark.parametrize("room", ["wsx", "wsx.adapters"])
+def test_what_is_not_there_is_said(room):
+    script = f"import wsx; {room}.kraken"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1 and f"module '{room}' has no attribute 'kraken'" in done.stderr

@@ -53,10 +53,9 @@ _HOMES = {
     "Supervisor": "wsx.supervisor",
     "TokenBucket": "wsx._ratelimit",
     "connect": "wsx.client",
-    "errors": "wsx.errors",
-    "events": "wsx.events",
     "explain": "wsx.explanation",
 }
+_ROOMS = ("adapters", "errors", "events", "testing")  # modules and packages, shown as they are
 
 __all__ = [
     "Backoff",
@@ -84,10 +83,10 @@ __all__ = [
 if not _typing.TYPE_CHECKING:  # a type checker would take every name for good
 
     def __getattr__(name: str) -> object:
-        if name not in _HOMES:
+        if name not in _HOMES and name not in _ROOMS:
             raise AttributeError(f"module 'wsx' has no attribute {name!r}")
-        home = _import_module(_HOMES[name])
-        value = home if name in ("errors", "events") else getattr(home, name)
+        home = _import_module(_HOMES.get(name, f"wsx.{name}"))
+        value = home if name in _ROOMS else getattr(home, name)
         globals()[name] = value
         return value
 
