@@ -141,7 +141,7 @@ class PlatformState(msgspec.Struct, frozen=True, gc=False):
     maintenance: bool | None = None
 
 
-# The longest beginning that fits a channel counts.
+# A channel, or its beginning up to a dot.
 _TYPES: dict[str, Any] = {
     "trades.": list[Trade],
     "ticker.": Ticker,
@@ -170,10 +170,10 @@ def typed(callback: Callable[[Any, Message], object]) -> Callback:
 @lru_cache(4096)
 def type_of(channel: str) -> Any:
     """What the data of a channel is. Raises ValueError where that is not known here, as for order books."""
-    found = max((start for start in _TYPES if channel.startswith(start)), key=len, default=None)
-    if found is None:
-        raise ValueError(f"no type for the data of {channel!r}; read message.data_json(), or keep a book")
-    return _TYPES[found]
+    for name, kind in _TYPES.items():
+        if channel == name or (name.endswith(".") and channel.startswith(name)):
+            return kind
+    raise ValueError(f"no type for the data of {channel!r}; read message.data_json(), or keep a book")
 
 
 def _channel(message: Message) -> str:
