@@ -8,6 +8,7 @@ Not here: the protocol (protocol.py), the requests' names (requests.py), the boo
 """
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Callable, Collection
@@ -90,7 +91,8 @@ class Deribit(Exchange, PublicRequests):
                 await self.subscribe(live.channel, live, fresh=True)
                 await live.wait_valid()
         except BaseException as error:
-            await self._release(live)
+            with contextlib.suppress(WsxError):
+                await self._release(live)
             if type(error) is TimeoutError:
                 raise TimeoutError(f"no snapshot of {live.channel} within {timeout:g} s; it was given up") from error
             raise
@@ -167,15 +169,17 @@ class Deribit(Exchange, PublicRequests):
         if times is not None:
             total_ns = message.received_ns - pending.sent_ns
             sent_wall_ns = time.time_ns() - (time.monotonic_ns() - pending.sent_ns)
-            self._tell_split(pending, self.timing.note(sent_wall_ns, total_ns, int(times[1]), int(times[2])))
+            split = self.timing.note(sent_wall_ns, total_ns, int(times[1]), int(times[2]))
+            self._tell_split(pending, message, split)
         if error is not None and error.code == TOO_MANY_REQUESTS:
             self._back_off(pending.method)
 
-    def _tell_split(self, pending: Pending, split: Split) -> None:
+    def _tell_split(self, pending: Pending, message: Message, split: Split) -> None:
         if _ANSWERED.active:
-            who = {"client": self._session.name, "epoch": self._session.epoch, "method": pending.method}
-            times = {"wire_ns": split.wire_ns, "exchange_ns": split.exchange_ns, "offset_ns": split.offset_ns}
-            _ANSWERED.emit(at_ns=self._session.now_ns(), **who, **times)
+            _ANSWERED.emit(
+                at_ns=message.received_ns, client=self._session.name, epoch=message.epoch, method=pending.method,
+                wire_ns=split.wire_ns, exchange_ns=split.exchange_ns, offset_ns=split.offset_ns,
+            )  # fmt: skip
 
     def _back_off(self, method: str) -> None:
         """What was thought to be left of the budget is not there."""
@@ -205,16 +209,16 @@ class Deribit(Exchange, PublicRequests):
             if not await self.adapter.refresh(self.client):
                 await self.adapter.login(self.client)
         except AuthenticationFailed as error:
-            self._give_up(error)
+            self._end_connection(error)
         except WsxError as error:
             failure = RestoreFailed(f"the login could not be renewed: {error}")
             failure.__cause__ = error
-            self._give_up(failure)
+            self._end_connection(failure)
         else:
             self._refreshing = None
             self._plan_refresh()
 
-    def _give_up(self, error: WsxError) -> None:
+    def _end_connection(self, error: WsxError) -> None:
         connection = self._session.connection
         if connection is not None:
             connection.fail(error, 1000)
