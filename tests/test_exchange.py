@@ -136,6 +136,7 @@ class TestSubscribe:
     @played
     async def test_a_callback_that_raises_is_told_and_the_others_are_called(self):
         async with topics() as (server, exchange, events):
+
             def broken(message):
                 raise ValueError("mine")
 
@@ -193,7 +194,7 @@ class TestUnsubscribe:
 
     @played
     async def test_during_a_restore_it_waits_and_then_gives_up(self):
-        async with topics() as (server, exchange, events):
+        async with topics() as (server, exchange, _events):
             await exchange.subscribe(["a", "b"], Seen())
             server.held = []
             server.cut()
@@ -377,7 +378,7 @@ class TestRestore:
 
     @played
     async def test_a_subscription_asked_for_during_it_waits_its_turn(self):
-        async with topics() as (server, exchange, events):
+        async with topics() as (server, exchange, _events):
             await exchange.subscribe("a", Seen())
             server.held = []
             server.cut()
@@ -417,9 +418,8 @@ class TestConnecting:
         async def hook(route):
             order.append(list(server.requests))
 
-        async with TopicServer() as server:
-            async with connect(TopicAdapter(server.url, login=True), on_open=[hook]):
-                assert order == [[("login", [])]]
+        async with TopicServer() as server, connect(TopicAdapter(server.url, login=True), on_open=[hook]):
+            assert order == [[("login", [])]]
 
     @played
     async def test_while_it_is_not_connected_a_subscription_is_refused_and_not_queued(self):
