@@ -38,8 +38,11 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     iv: float | None = None
     liquidation: str | None = None
     block_trade_id: str | None = None
+    block_trade_leg_count: int | None = None
+    block_rfq_id: int | str | None = None
     combo_id: str | None = None
     combo_trade_id: int | str | None = None
+    legs: "tuple[Trade, ...] | None" = None  # of a combo's trade
 
 
 class Stats(msgspec.Struct, frozen=True, gc=False):
@@ -49,6 +52,7 @@ class Stats(msgspec.Struct, frozen=True, gc=False):
     low: float | None = None
     volume: float | None = None
     volume_usd: float | None = None
+    volume_notional: float | None = None
     price_change: float | None = None
 
 
