@@ -107,6 +107,8 @@ class LiveBook:
             try:
                 await self._renew()
             except WsxError as error:
+                if self._settled.is_set():  # the snapshot came without an answer, or nobody wants it any more
+                    return
                 self.book.mark_stale(f"no fresh snapshot: {error}", cause="not renewed")
 
     async def _settles_within(self, seconds: float) -> bool:
