@@ -62,16 +62,27 @@ class TestCare:
             await asyncio.sleep(0.1)
             assert renewals(server) == (0, 2)
 
-    @pytest.mark.parametrize("action", [{"do": "refuse"}, {"do": "silence"}])
+    @pytest.mark.parametrize("method", ["private/subscribe", "private/unsubscribe"])
     @played
-    async def test_a_renewal_that_fails_is_tried_again(self, action):
-        async with session() as (server, exchange, _events):
-            exchange.snapshot_timeout, exchange.adapter.timeout = 0.03, 0.1
+    async def test_a_renewal_that_is_refused_for_now_is_tried_again(self, method):
+        async with session() as (server, exchange, _):
+            exchange.snapshot_timeout = 0.03
             book = await exchange.book(PERPETUAL, "raw")
-            server.script.add(**action, method="private/subscribe")
+            server.script.add("refuse", method=method)
             gap_at(server)
             await until(lambda: book.stale_cause == "not renewed")
             await until(lambda: same_book(server, book))
+
+    @played
+    async def test_a_snapshot_that_comes_without_an_answer_will_do(self):
+        async with session() as (server, exchange, _):
+            exchange.adapter.timeout = 0.1
+            book = await exchange.book(PERPETUAL, "raw")
+            server.script.add("silence", method="private/subscribe")
+            gap_at(server)
+            await until(lambda: same_book(server, book))
+            await asyncio.sleep(0.15)
+            assert same_book(server, book)
 
     @played
     async def test_a_gap_in_the_breath_of_the_snapshot_is_renewed_too(self):
