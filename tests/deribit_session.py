@@ -33,7 +33,7 @@ async def session(server=None, *, credentials=CREDENTIALS, **options):
             yield running, exchange, events
 
 
-async def until(condition, seconds=10):
+async def until(condition, seconds=4):
     """Wait for something that no event tells of."""
     async with asyncio.timeout(seconds):
         while not condition():
