@@ -26,9 +26,10 @@ from leftovers import LOOPS, nothing_left
 import wsx
 from wsx import telemetry
 from wsx.adapters import deribit
+from wsx.adapters.deribit import market_data
 from wsx.adapters.deribit.session import RateLimiter
 from wsx.errors import AuthenticationFailed, NotConnected, OutcomeUnknown, RpcError, SubscriptionRefused
-from wsx.events import Closed, GapEvent, Halted, Opened, Reconnecting, SubscriptionRestored
+from wsx.events import Closed, GapEvent, Halted, Reconnecting, SubscriptionRestored
 from wsx.events import SubscriptionRefused as SubscriptionRefusedEvent
 from wsx.testing.deribit import Account
 
@@ -53,6 +54,17 @@ def run(request):
 
 def nothing(message):
     """A callback."""
+
+
+def restored(events, exchange):
+    """The channels that were restored on the newest connection, in their order."""
+    return [event.stream for event in events.of(SubscriptionRestored) if event.epoch == exchange.client.epoch]
+
+
+async def read(client):
+    """A reader that has come back."""
+    async for _ in client:
+        pass
 
 
 class TestRow1:
@@ -189,16 +201,12 @@ class TestRow3:
                 nth = 2 if step.startswith("second") else 1
                 server.script.add(action, method=step.removeprefix("second "), connection=1, nth=nth)
                 exchange.client.reconnect()
-                await until(lambda: len(server.sessions) > 2)
-                async with asyncio.timeout(10):
-                    while len(events.of(Opened)) < 2 or server.sessions[-1].hearing.channels.keys() != wanted:
-                        await asyncio.sleep(0.001)
-                restored = [event.stream for event in events.of(SubscriptionRestored)][-4:]
-                assert restored == [MINE, RAW, QUOTE, FEED]
+                await until(lambda: exchange.client.epoch >= 3 and restored(events, exchange) == wanted)
+                await exchange.client.wait_open()
                 assert list(server.sessions[-1].requests) == list(self.STEPS)
                 await until(lambda: same_book(server, book))
 
-        wanted = {QUOTE, MINE, RAW, FEED}
+        wanted = [MINE, RAW, QUOTE, FEED]
         run(main())
 
 
@@ -275,9 +283,10 @@ class TestRow5:
                     await asyncio.sleep(0.001)
                 await asyncio.sleep(0.6)  # a test_request waits in the socket
                 assert server.requests["public/test"] == 0
-                while not server.requests["public/test"]:
-                    await exchange.client.recv()
+                reading = asyncio.ensure_future(read(exchange.client))
+                await until(lambda: server.requests["public/test"])
                 assert server.sessions[0].open
+                reading.cancel()
 
         run(main())
 
@@ -349,7 +358,7 @@ class TestRow6:
             async with session(rate_limit=limiter) as (server, exchange, events):
                 await exchange.subscribe([RAW, QUOTE], nothing)
                 server.script.add("too_many_requests", method="public/get_time")
-                server.script.add("late", method="public/test", seconds=1)
+                server.script.add("silence", method="public/test")
                 unanswered = asyncio.ensure_future(exchange.test())
                 await until(lambda: server.requests["public/test"] == 1)
                 limit = asyncio.gather(*(exchange.get_time() for _ in range(200)), return_exceptions=True)
@@ -407,15 +416,12 @@ class TestRow7:
             {"asks": [["new", 1e7, -10.0]]},
             {"asks": [["new", 1e7, 0.0]]},
             {"asks": [["new", 0.5, 10.0]]},
-            {"bids": [["new", -1.0, 10.0]]},
             {"bids": [["sell", 1.5, 10.0]]},
             {"bids": [["new", "1.5", 10.0]]},
             {"bids": [["new", 1.5]]},
-            {"bids": None},
             {"bids": 5},
             {"change_id": "x"},
             {"prev_change_id": 5},
-            {"change_id": 5},
         ],
         ids=str,
     )
@@ -478,7 +484,8 @@ class TestRow7:
 
     def test_faults_without_end_in_a_busy_market(self, run):
         async def main():
-            async with session(market(seed=3)) as (server, exchange, _):
+            async with session(market(seed=3, credits=False), rate_limit=None) as (server, exchange, _):
+                exchange.snapshot_timeout = 0.05
                 books = [await exchange.book(PERPETUAL, "raw"), await exchange.book(PERPETUAL)]
                 for number, action in enumerate(["skip", "cross", "swap", "garble", "twice", "stale"] * 3):
                     server.script.add(action, channel="book.*", nth=7 * number + 5)
@@ -501,14 +508,14 @@ class TestRow12:
     def test_the_server_says_so_and_refuses_until_it_is_over(self, run, code):
         async def main():
             states = []
-            backoff = wsx.Backoff(first=0.02, longest=0.05)
+            backoff = wsx.Backoff(initial=0.02, cap=0.05)
             async with session(reconnect=backoff) as (server, exchange, events):
-                typed = deribit.market_data.typed(lambda state, message: states.append(state))
+                typed = market_data.typed(lambda state, message: states.append(state))
                 await exchange.subscribe("platform_state", typed)
                 book = await exchange.book(PERPETUAL, "raw")
                 server.begin_maintenance(code)
                 await until(lambda: len(events.of(Reconnecting)) > 3)
-                assert states == [deribit.market_data.PlatformState(maintenance=True)]
+                assert states == [market_data.PlatformState(maintenance=True)]
                 assert (events.of(Closed)[0].code, book.state) == (code, "stale")
                 assert "503" in str(events.of(Reconnecting)[-1].error)
                 server.end_maintenance()
@@ -521,7 +528,7 @@ class TestRow12:
         async def main():
             states = []
             async with session() as (server, exchange, _):
-                typed = deribit.market_data.typed(lambda state, message: states.append(state.locked))
+                typed = market_data.typed(lambda state, message: states.append(state.locked))
                 await exchange.subscribe("platform_state", typed)
                 for locked in (True, False):
                     say(server, "platform_state", {"locked": locked, "price_index": "btc_usd"})
@@ -556,11 +563,12 @@ class TestRow13:
     def test_sessions_of_one_name_survive_each_others_renewals(self, run):
         async def main():
             credentials = deribit.Credentials("demo", "demo-secret", session="desk")
-            async with session(market(expires_in=1), credentials=credentials) as (server, one, _events):
-                async with deribit.connect(server.url, credentials=credentials) as two:
-                    await until(lambda: server.requests["public/auth"] >= 6)
-                    for exchange in (one, two):
-                        assert await exchange.request("private/get_account_summary", {"currency": "BTC"})
-                        assert exchange.client.epoch == 1
+            async with session(market(expires_in=1), credentials=credentials) as (server, one, _):
+                two = await deribit.connect(server.url, credentials=credentials)
+                await until(lambda: server.requests["public/auth"] >= 6)
+                for exchange in (one, two):
+                    assert await exchange.request("private/get_account_summary", {"currency": "BTC"})
+                    assert exchange.client.epoch == 1
+                await two.close()
 
         run(main())
