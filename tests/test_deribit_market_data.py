@@ -1,6 +1,8 @@
 """Typed market data: every message of the captures, and all that the local exchange says."""
 
 import asyncio
+import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -130,3 +132,9 @@ async def test_data_that_does_not_fit_is_told_and_the_connection_stays():
         (event,) = await events.wait(CallbackFailed)
         assert isinstance(event.error, msgspec.ValidationError)
         assert exchange.client.state == "open"
+
+
+def test_without_msgspec_the_import_says_what_to_install():
+    program = "import sys; sys.modules['msgspec'] = None; import wsx.adapters.deribit.market_data"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "pip install 'wsx[msgspec]'" in done.stderr

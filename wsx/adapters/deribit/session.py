@@ -220,8 +220,8 @@ class Deribit(Exchange, PublicRequests):
 
     def _end_connection(self, error: WsxError) -> None:
         connection = self._session.connection
-        if connection is not None:
-            connection.fail(error, 1000)
+        assert connection is not None  # its end would have cancelled the refresh
+        connection.fail(error, 1000)
 
     def _stop_refreshing(self) -> None:
         if self._refresh_timer is not None:
