@@ -84,13 +84,16 @@ class TestCare:
             await asyncio.sleep(0.15)
             assert same_book(server, book)
 
+    @pytest.mark.parametrize("late", [0.0, 0.05])
     @played
-    async def test_a_gap_in_the_breath_of_the_snapshot_is_renewed_too(self):
+    async def test_a_gap_right_behind_the_fresh_snapshot_is_renewed_at_once_too(self, late):
+        """late: seconds that the answer takes, so that the snapshot comes before it."""
         async with session() as (server, exchange, events):
             book = await exchange.book(PERPETUAL, "raw")
+            server.script.add("late", method="private/subscribe", seconds=late)
             gap_at(server)
-            await server_has(server, 2)
-            say(server, RAW, change(server, prev_change_id=5))  # right behind the snapshot
+            await until(lambda: renewals(server)[1] == 2)
+            say(server, RAW, change(server, prev_change_id=5))
             await until(lambda: same_book(server, book) and renewals(server)[1] == 3)
             assert len(events.of(GapEvent)) == 4  # stale, valid, stale, valid
 

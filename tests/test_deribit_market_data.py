@@ -1,7 +1,7 @@
 """Typed market data: every message of the captures, and all that the local exchange says."""
 
 import asyncio
-import subprocess
+import runpy
 import sys
 
 import msgspec
@@ -9,7 +9,7 @@ import pytest
 from deribit_session import PERPETUAL, say, session, until
 from exchange_client import played
 
-from wsx.adapters.deribit import chart, ticker, trades
+from wsx.adapters.deribit import chart, market_data, ticker, trades
 from wsx.adapters.deribit.market_data import (
     Candle,
     Index,
@@ -134,7 +134,7 @@ async def test_data_that_does_not_fit_is_told_and_the_connection_stays():
         assert exchange.client.state == "open"
 
 
-def test_without_msgspec_the_import_says_what_to_install():
-    program = "import sys; sys.modules['msgspec'] = None; import wsx.adapters.deribit.market_data"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert "pip install 'wsx[msgspec]'" in done.stderr
+def test_without_msgspec_the_import_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "msgspec", None)  # as where it is not installed
+    with pytest.raises(ImportError, match=r"pip install 'wsx\[msgspec\]'"):
+        runpy.run_path(market_data.__file__)

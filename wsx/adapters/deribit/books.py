@@ -40,6 +40,7 @@ class LiveBook:
         self._settled = asyncio.Event()  # valid, or closed
         self._care: asyncio.Task[None] | None = None
         self._blind = self._closed = False
+        self._urgent = False  # stale, and nothing has been asked for since
 
     def __call__(self, message: Message) -> None:
         if self.book.apply(message):
@@ -47,7 +48,8 @@ class LiveBook:
                 self._on_valid(message.received_ns)
         elif self.book.state == "stale" and not self._blind:
             self._on_stale()
-            self._take_care(0.0)
+            self._urgent = True
+            self._take_care()
 
     async def wait_valid(self) -> None:
         """Wait until it shows prices. Raises NotConnected where it was closed meanwhile, and never will."""
@@ -58,13 +60,14 @@ class LiveBook:
     def on_lost(self) -> None:
         """The connection is gone, and what it showed with it."""
         self._stop_care()
+        self._urgent = False
         self.book.mark_stale("the connection was lost", cause="connection lost")
         if not self._blind:
             self._on_stale()
 
     def on_restored(self) -> None:
         """A new connection has its channel: a snapshot is on its way."""
-        self._take_care(self._snapshot_timeout)
+        self._take_care()
 
     def close(self) -> None:
         """Nobody looks at it any more. Idempotent."""
@@ -91,19 +94,21 @@ class LiveBook:
         gap = self._session.ledger.begin(self.channel, at_ns, cause, epoch=self._session.epoch)
         self._session.tell(GapEvent, gap=gap)
 
-    def _take_care(self, wait: float) -> None:
+    def _take_care(self) -> None:
         if self._care is None or self._care.done():
-            self._care = asyncio.get_running_loop().create_task(self._heal(wait), name=f"wsx-book-{self.channel}")
+            self._care = asyncio.get_running_loop().create_task(self._heal(), name=f"wsx-book-{self.channel}")
 
     def _stop_care(self) -> None:
         if self._care is not None and self._care is not asyncio.current_task():
             self._care.cancel()
         self._care = None
 
-    async def _heal(self, wait: float) -> None:
-        """Until it is valid: wait for its snapshot, then ask for a fresh one. The end of the connection ends this too."""
+    async def _heal(self) -> None:
+        """Until it is valid: ask for a fresh snapshot, and wait for it. The end of the connection ends this too."""
+        wait = self._snapshot_timeout
         while not await self._settles_within(wait):
-            wait = min(max(2 * wait, self._snapshot_timeout), _LONGEST_WAIT)
+            wait = self._snapshot_timeout if self._urgent else min(2 * wait, _LONGEST_WAIT)
+            self._urgent = False
             try:
                 await self._renew()
             except WsxError as error:
@@ -112,7 +117,7 @@ class LiveBook:
                 self.book.mark_stale(f"no fresh snapshot: {error}", cause="not renewed")
 
     async def _settles_within(self, seconds: float) -> bool:
-        if seconds:
+        if not self._urgent:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._settled.wait()

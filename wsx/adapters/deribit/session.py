@@ -206,7 +206,8 @@ class Deribit(Exchange, PublicRequests):
         """By the refresh token; else by a full login; else a person is needed, or another connection."""
         try:
             await self._session.wait_open()  # a token may live shorter than the other hooks take
-            if not await self.adapter.refresh(self.client):
+            renewed = await self.adapter.refresh(self.client)
+            if not renewed:
                 await self.adapter.login(self.client)
         except AuthenticationFailed as error:
             self._end_connection(error)
