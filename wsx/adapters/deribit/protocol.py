@@ -87,6 +87,11 @@ class DeribitAdapter(Adapter):
             raise failure from (error.__cause__ if failure is error else error)
         self.token = Token.from_result(result, time.monotonic())
 
+    async def renew(self, line: Line) -> None:
+        """New tokens before the old ones expire: by the refresh token, else by a full login. Raises as `login`."""
+        if not await self.refresh(line):
+            await self.login(line)
+
     async def refresh(self, line: Line) -> bool:
         """New tokens for the old ones. False where the exchange does not want to: then a full login is needed."""
         assert self.token is not None

@@ -203,12 +203,10 @@ class Deribit(Exchange, PublicRequests):
         self._refreshing = asyncio.get_running_loop().create_task(self._refresh(), name="wsx-refresh")
 
     async def _refresh(self) -> None:
-        """By the refresh token; else by a full login; else a person is needed, or another connection."""
+        """Where that fails a person is needed, or another connection."""
         try:
             await self._session.wait_open()  # a token may live shorter than the other hooks take
-            renewed = await self.adapter.refresh(self.client)
-            if not renewed:
-                await self.adapter.login(self.client)
+            await self.adapter.renew(self.client)
         except AuthenticationFailed as error:
             self._end_connection(error)
         except WsxError as error:
