@@ -52,7 +52,9 @@ class DeribitAdapter(Adapter):
         AuthenticationFailed."""
         if self.credentials is None:
             return
-        if not (self.credentials.session and self._is_alive() and await self.refresh(line)):
+        if self.credentials.session and self._is_alive():
+            await self.renew(line)
+        else:
             await self.login(line)
 
     async def heartbeat(self, line: Line) -> None:
@@ -88,20 +90,15 @@ class DeribitAdapter(Adapter):
         self.token = Token.from_result(result, time.monotonic())
 
     async def renew(self, line: Line) -> None:
-        """New tokens before the old ones expire: by the refresh token, else by a full login. Raises as `login`."""
-        if not await self.refresh(line):
-            await self.login(line)
-
-    async def refresh(self, line: Line) -> bool:
-        """New tokens for the old ones. False where the exchange does not want to: then a full login is needed."""
+        """New tokens for the old ones; where the exchange does not want to, by a full login. Raises as `login`."""
         assert self.token is not None
         params = {"grant_type": "refresh_token", "refresh_token": self.token.refresh.reveal()}
         try:
             result = await self.ask(line, "public/auth", params)
         except RpcError:
-            return False
-        self.token = Token.from_result(result, time.monotonic())
-        return True
+            await self.login(line)
+        else:
+            self.token = Token.from_result(result, time.monotonic())
 
     async def ask(self, line: Line, method: str, params: dict[str, Any]) -> Any:
         """A request within the rate limit, over the open client or over the route of a new connection."""
