@@ -23,6 +23,7 @@ CATEGORIES = {
     "heartbeat",
     "rate_limit",
     "reconnect",
+    "request",
     "subscription",
     "backpressure",
     "performance",

@@ -125,6 +125,17 @@ _OTHERS = (
     ),
     Signal("rate_limit.refused", "a request was turned away, or waited too long", {**_BUDGET, **_METHOD, **_RETRY}),
     Signal("rate_limit.backoff", 'the exchange said "too many requests"', {**_BUDGET, **_RETRY}),
+    Signal(
+        "request.answered",
+        "an answer came that says how long the exchange took",
+        {
+            **_EPOCH,
+            **_METHOD,
+            "wire_ns": "nanoseconds of the round trip that were not the exchange's",
+            "exchange_ns": "nanoseconds that the exchange took, by its own clock",
+            "offset_ns": "nanoseconds that its clock is before ours, if both ways took equally long",
+        },
+    ),
     Signal("supervisor.restarted", "a child ended and is started again", {**_CHILD, **_ERROR}),
     Signal("supervisor.gave_up", "children ended too often, and all are stopped", {**_CHILD, **_ERROR}),
     Signal(

@@ -29,7 +29,8 @@ class Adapter:
 
     limits: of one subscribe message; more channels than that are asked for in several. Each verb is awaited and may
     raise; what it raises while a connection is prepared ends that attempt as the error says (AuthenticationFailed:
-    HALTED). None of them is ever called twice at the same time for one connection.
+    HALTED). They are called one after another, never two at a time, so each has to end by itself: within a timeout, and
+    when the connection does. Requests of `JsonRpc` and `Requester` do.
     """
 
     url: str = ""

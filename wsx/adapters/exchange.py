@@ -4,15 +4,17 @@
         await exchange.subscribe(["book.BTC", "trades.BTC"], on_message)      # SubscriptionRefused names what is not there
 
 On every new connection, before user traffic flows: log in, heartbeat, private channels, public ones (`restore`).
-Only acknowledged channels are restored. Whoever asks for a channel that is subscribed already shares it.
+Only acknowledged channels are restored. Whoever asks for a channel that is subscribed already shares it; a refused one
+is nobody's: it is named, by the error and by the event `SubscriptionRefused`, and has no callbacks left.
 Not here: what one exchange says (base.py), what is subscribed (subscriptions.py), the connection itself (client.py).
 """
 
 import asyncio
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from wsx._message import Message
 from wsx.adapters.base import Adapter
 from wsx.adapters.subscriptions import Subscriptions, batches
 from wsx.client import Client
@@ -23,6 +25,7 @@ from wsx.events import SubscriptionRefused as SubscriptionRefusedEvent
 from wsx.events import SubscriptionRestored
 from wsx.message_handler import Callback, Line, MessageHandler
 from wsx.route import Route
+from wsx.session import Session, State
 
 _Remove = Callable[[], None]
 
@@ -36,46 +39,57 @@ class Exchange:
         self.adapter = adapter
         self.subscriptions = Subscriptions()
         self._routes: dict[str, dict[Callback, _Remove]] = {}  # channel -> its callbacks, and how each is taken away
+        self._drains: dict[str, _Remove] = {}  # channel that was given up on this connection -> how that is undone
         self._turn = asyncio.Lock()  # what is asked of the exchange about channels, one after another
 
     async def subscribe(
-        self, channels: Iterable[str], callback: Callback, *, data_timeout: float | None = None
+        self,
+        channels: str | Iterable[str],
+        callback: Callback,
+        *,
+        data_timeout: float | None = None,
+        fresh: bool = False,
     ) -> None:
         """Have `callback(message)` called with each message of these channels, from the first one on.
 
-        data_timeout: seconds without data after which one of them is said to be stale (`StaleData`). Raises
-        SubscriptionRefused for those that the exchange did not take, and keeps the others; else as a request does.
+        data_timeout: seconds without data after which one of them is said to be stale (`StaleData`). fresh: what this
+        callback does not hear yet is asked for anew, also where others hear it already: then a snapshot comes.
+        Raises SubscriptionRefused for those that the exchange did not take, and keeps the others; TypeError and
+        ValueError; else as a request does: then those that were acknowledged before are kept (`subscriptions` has
+        them), and the same call asks for the rest.
         """
-        wanted = [channels] if isinstance(channels, str) else list(dict.fromkeys(channels))
+        wanted = _names(channels, self.adapter)
         async with self._turn:
             added = self._listen(wanted, callback, data_timeout)
-            missing = [channel for channel in wanted if channel not in self.subscriptions]
             try:
-                refused = await self._ask(self.client, missing)
+                refused = await self._ask_afresh(
+                    [name for name in wanted if self._lacks(name, fresh and name in added)]
+                )
             except BaseException:
-                self._unlisten(callback, added)
+                self._unlisten(callback, [channel for channel in added if channel not in self.subscriptions])
                 raise
-            self._unlisten(callback, refused)
         if refused:
             raise SubscriptionRefused(refused)
 
-    async def unsubscribe(self, channels: Iterable[str], callback: Callback | None = None) -> None:
-        """Call it no more; None: nobody. A channel that nobody listens to any more is given up at the exchange."""
-        wanted = [channels] if isinstance(channels, str) else list(dict.fromkeys(channels))
+    async def unsubscribe(self, channels: str | Iterable[str], callback: Callback | None = None) -> None:
+        """Call it no more; None: nobody. A channel that nobody listens to any more is given up at the exchange.
+
+        Where no connection is open there is nothing to give up: the next one does not ask for it. Raises as a request
+        does; the channel is not restored then either, and what still comes of it reaches nobody.
+        """
+        wanted = _names(channels, self.adapter)
         async with self._turn:
             self._unlisten(callback, wanted)
             unused = [channel for channel in wanted if channel in self.subscriptions and channel not in self._routes]
             self.subscriptions.forget(unused)
-            for batch in batches(unused, self.adapter.limits):
-                await self.adapter.unsubscribe(self.client, batch)
+            if self.client.state is State.OPEN:
+                await self._give_up(unused)
 
-    async def renew(self, channels: Iterable[str]) -> None:
-        """Unsubscribe and subscribe again: a fresh snapshot. Raises SubscriptionRefused."""
-        wanted = [channel for channel in channels if channel in self.subscriptions]
+    async def renew(self, channels: str | Iterable[str]) -> None:
+        """Unsubscribe and subscribe again those that are subscribed: a fresh snapshot. Raises as `subscribe`."""
+        wanted = _names(channels, self.adapter)
         async with self._turn:
-            for batch in batches(wanted, self.adapter.limits):
-                await self.adapter.unsubscribe(self.client, batch)
-            refused = await self._ask(self.client, wanted)
+            refused = await self._ask_afresh([channel for channel in wanted if channel in self.subscriptions])
         if refused:
             raise SubscriptionRefused(refused)
 
@@ -91,48 +105,102 @@ class Exchange:
 
     async def restore(self, route: Route) -> None:
         """Prepare a new connection (an `on_open` hook): log in, heartbeat, private channels, public ones."""
-        self._prepare(MessageHandler(route))
-        await self.adapter.authenticate(route)
-        await self.adapter.heartbeat(route)
-        for channels in self.subscriptions.to_restore(self.adapter.is_private):
-            refused = await self._ask(route, channels)
-            for channel in channels:
-                route.session.tell(
-                    SubscriptionRefusedEvent if channel in refused else SubscriptionRestored, stream=channel
-                )
+        async with self._turn:  # whoever had it met the end of the connection before
+            self._prepare(MessageHandler(route))
+            await self.adapter.authenticate(route)
+            await self.adapter.heartbeat(route)
+            for channels in self.subscriptions.to_restore(self.adapter.is_private):
+                refused = await self._ask(route, channels)
+                self.on_refused(refused, route.session)
+                for channel in channels:
+                    if channel not in refused:
+                        route.session.tell(SubscriptionRestored, stream=channel)
+
+    def on_refused(self, channels: Collection[str], session: Session) -> None:
+        """The exchange does not send these: nobody listens to them any more, and that is said."""
+        self._unlisten(None, channels)
+        for channel in channels:
+            session.tell(SubscriptionRefusedEvent, stream=channel)
 
     def _prepare(self, handler: MessageHandler) -> None:
-        """Another format than JSON-RPC has a scanner of its own."""
+        """Another format than JSON-RPC has a scanner of its own. Of what was given up nothing comes any more."""
         if type(self.adapter).route is not Adapter.route:
             handler.scan_with(self.adapter.route)
+        while self._drains:
+            self._drains.popitem()[1]()
 
     # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _lacks(self, channel: str, fresh: bool) -> bool:
+        """Whether the exchange has to be asked for it."""
+        return fresh or channel not in self.subscriptions or self.subscriptions.is_unsure(channel)
+
+    async def _ask_afresh(self, channels: list[str]) -> list[str]:
+        """Ask for channels over the open connection; what may be subscribed there is given up first: the exchange sends
+        no second snapshot of a live channel."""
+        known = [name for name in channels if name in self.subscriptions or self.subscriptions.is_unsure(name)]
+        await self._give_up(known)
+        refused = await self._ask(self.client, channels)
+        self.on_refused(refused, self.client._session)
+        return refused
 
     async def _ask(self, line: Line, channels: list[str]) -> list[str]:
         """Ask the exchange for channels, in as many messages as it takes; those that it refused."""
         refused: list[str] = []
         for batch in batches(channels, self.adapter.limits):
-            acknowledged = await self.adapter.subscribe(line, batch)
-            refused += self.subscriptions.settle(batch, acknowledged)
+            self.subscriptions.ask(batch)
+            refused += self.subscriptions.settle(batch, await self.adapter.subscribe(line, batch))
         return refused
 
+    async def _give_up(self, channels: list[str]) -> None:
+        """Have the exchange send them no more."""
+        for batch in batches(channels, self.adapter.limits):
+            self.subscriptions.ask(batch)
+            await self.adapter.unsubscribe(self.client, batch)
+            self.subscriptions.answered(batch)
+
     def _listen(self, channels: list[str], callback: Callback, data_timeout: float | None) -> list[str]:
-        """Route channels to a callback; those that it did not have."""
+        """Route channels to a callback, all of them or none; those that it did not have."""
         handler = MessageHandler(self.client)
-        added = [channel for channel in channels if callback not in self._routes.get(channel, {})]
-        for channel in added:
-            remove = handler.on_channel(channel, callback, data_timeout=data_timeout)
-            self._routes.setdefault(channel, {})[callback] = remove
+        added: list[str] = []
+        try:
+            for channel in channels:
+                if callback not in self._routes.get(channel, {}):
+                    remove = handler.on_channel(channel, callback, data_timeout=data_timeout)
+                    self._routes.setdefault(channel, {})[callback] = remove
+                    self._drains.pop(channel, _nothing)()
+                    added.append(channel)
+        except BaseException:
+            self._unlisten(callback, added)
+            raise
         return added
 
-    def _unlisten(self, callback: Callback | None, channels: list[str]) -> None:
-        """Take a callback, or all of them, from these channels."""
+    def _unlisten(self, callback: Callback | None, channels: Collection[str]) -> None:
+        """Take a callback, or all of them, from these channels; what still comes for nobody is not the user's."""
         for channel in channels:
             routes = self._routes.get(channel, {})
             for each in list(routes) if callback is None else [callback] * (callback in routes):
-                routes.pop(each)()
-            if not routes:
-                self._routes.pop(channel, None)
+                remove = routes.pop(each)
+                if not routes:
+                    del self._routes[channel]
+                    self._drains[channel] = MessageHandler(self.client).on_channel(channel, _drop)
+                remove()
+
+
+def _names(channels: str | Iterable[str], adapter: Adapter) -> list[str]:
+    """Each channel once. Raises ValueError for a name that fits into no message."""
+    names = [channels] if isinstance(channels, str) else list(dict.fromkeys(channels))
+    for _ in batches(names, adapter.limits):
+        pass
+    return names
+
+
+def _drop(message: Message) -> None:
+    """What still comes of a channel that nobody wants."""
+
+
+def _nothing() -> None:
+    """There is nothing to undo."""
 
 
 _Kind = TypeVar("_Kind", bound=Exchange)

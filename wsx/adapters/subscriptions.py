@@ -1,8 +1,10 @@
 """What is subscribed at an exchange: asked for, acknowledged or refused. Pure: what is to be sent is returned.
 
-    ask ──▶ pending ──▶ acknowledged      restored on every new connection
-                   └──▶ refused           named, and never restored
+    ask ──▶ unsure ──▶ acknowledged       restored on every new connection
+                   └─▶ refused            named, and never restored
 
+Where no answer came, it stays unsure what the exchange sends on this connection: whoever asks again has to give the
+channel up first. A new connection begins with nothing.
 Not here: sending (exchange.py), how an exchange is asked (base.py).
 """
 
@@ -16,6 +18,7 @@ class Subscriptions:
 
     def __init__(self) -> None:
         self._acknowledged: dict[str, None] = {}
+        self._unsure: set[str] = set()
 
     def __contains__(self, channel: str) -> bool:
         return channel in self._acknowledged
@@ -26,9 +29,18 @@ class Subscriptions:
     def __len__(self) -> int:
         return len(self._acknowledged)
 
-    def settle(self, asked: Iterable[str], acknowledged: Collection[str]) -> list[str]:
+    def is_unsure(self, channel: str) -> bool:
+        """Whether the exchange was asked about it on this connection and has not answered."""
+        return channel in self._unsure
+
+    def ask(self, channels: Iterable[str]) -> None:
+        """The exchange is asked for them, or to give them up."""
+        self._unsure.update(channels)
+
+    def settle(self, asked: Collection[str], acknowledged: Collection[str]) -> list[str]:
         """Keep what was acknowledged of what was asked for; what was refused, in the order of asking."""
         granted, refused = set(acknowledged), []
+        self.answered(asked)
         for channel in asked:
             if channel in granted:
                 self._acknowledged[channel] = None
@@ -37,13 +49,18 @@ class Subscriptions:
                 refused.append(channel)
         return refused
 
+    def answered(self, channels: Iterable[str]) -> None:
+        """The exchange has answered: it is known what it sends of them."""
+        self._unsure.difference_update(channels)
+
     def forget(self, channels: Iterable[str]) -> None:
         """They are not wanted any more."""
         for channel in channels:
             self._acknowledged.pop(channel, None)
 
     def to_restore(self, is_private: Callable[[str], bool]) -> tuple[list[str], list[str]]:
-        """What a new connection has to be asked for: the private channels, then the public ones."""
+        """A connection is new: what it has to be asked for, the private channels, then the public ones."""
+        self._unsure.clear()
         private = [channel for channel in self if is_private(channel)]
         public = [channel for channel in self if not is_private(channel)]
         return private, public

@@ -38,8 +38,11 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     iv: float | None = None
     liquidation: str | None = None
     block_trade_id: str | None = None
+    block_trade_leg_count: int | None = None
+    block_rfq_id: int | str | None = None
     combo_id: str | None = None
     combo_trade_id: int | str | None = None
+    legs: "tuple[Trade, ...] | None" = None  # of a combo's trade
 
 
 class Stats(msgspec.Struct, frozen=True, gc=False):
@@ -49,6 +52,7 @@ class Stats(msgspec.Struct, frozen=True, gc=False):
     low: float | None = None
     volume: float | None = None
     volume_usd: float | None = None
+    volume_notional: float | None = None
     price_change: float | None = None
 
 
@@ -141,7 +145,7 @@ class PlatformState(msgspec.Struct, frozen=True, gc=False):
     maintenance: bool | None = None
 
 
-# The longest beginning that fits a channel counts.
+# A channel, or its beginning up to a dot.
 _TYPES: dict[str, Any] = {
     "trades.": list[Trade],
     "ticker.": Ticker,
@@ -170,10 +174,10 @@ def typed(callback: Callable[[Any, Message], object]) -> Callback:
 @lru_cache(4096)
 def type_of(channel: str) -> Any:
     """What the data of a channel is. Raises ValueError where that is not known here, as for order books."""
-    found = max((start for start in _TYPES if channel.startswith(start)), key=len, default=None)
-    if found is None:
-        raise ValueError(f"no type for the data of {channel!r}; read message.data_json(), or keep a book")
-    return _TYPES[found]
+    for name, kind in _TYPES.items():
+        if channel == name or (name.endswith(".") and channel.startswith(name)):
+            return kind
+    raise ValueError(f"no type for the data of {channel!r}; read message.data_json(), or keep a book")
 
 
 def _channel(message: Message) -> str:

@@ -20,19 +20,25 @@ from wsx.message_handler import Line, MessageHandler
 from wsx.route import Route
 
 _ANSWER = b'{"jsonrpc":"2.0","id":"test_request","method":"public/test","params":{}}'
+_MIN_HEARTBEAT = 10  # seconds, the exchange's
 _SKEW_MS = 1000  # a clock that is this far off may be why a signature was refused
 
 
 class DeribitAdapter(Adapter):
     """url: where. credentials: None for market data without a login. heartbeat_interval: seconds, at least 10.
 
-    token: of the login, None without one. timeout: seconds for each request that prepares a connection.
+    token: of the login, None without one. timeout: seconds for each request that prepares a connection, and for the
+    tokens of the rate limit that it waits for. Raises TypeError and ValueError.
     """
 
     limits = Limits(channels=500, bytes=30_000)  # of 32 kB a frame
     timeout = 10.0
 
     def __init__(self, url: str, credentials: Credentials | None = None, heartbeat_interval: int = 30) -> None:
+        if not isinstance(heartbeat_interval, int):
+            raise TypeError(f"heartbeat_interval must be an int, not {type(heartbeat_interval).__name__}")
+        if heartbeat_interval < _MIN_HEARTBEAT:
+            raise ValueError(f"heartbeat_interval must be at least {_MIN_HEARTBEAT} s, not {heartbeat_interval}")
         self.url = url
         self.credentials = credentials
         self.token: Token | None = None
@@ -46,7 +52,9 @@ class DeribitAdapter(Adapter):
         AuthenticationFailed."""
         if self.credentials is None:
             return
-        if not (self.credentials.session and self._is_alive() and await self.refresh(line)):
+        if self.credentials.session and self._is_alive():
+            await self.renew(line)
+        else:
             await self.login(line)
 
     async def heartbeat(self, line: Line) -> None:
@@ -74,55 +82,54 @@ class DeribitAdapter(Adapter):
 
     async def login(self, line: Line) -> None:
         """A full login. Raises AuthenticationFailed, or RpcError for what may pass."""
-        assert self.credentials is not None
         try:
-            result = await self._login_once(line)
+            result = await self._login_by_the_clock(line)
         except RpcError as error:
-            if error.code != INVALID_CREDENTIALS or not await self._clock_was_wrong(line):
-                raise as_login_error(error) from error.__cause__
-            result = await self._login_again(line)
-        self._keep(result)
+            failure = as_login_error(error)
+            raise failure from (error.__cause__ if failure is error else error)
+        self.token = Token.from_result(result, time.monotonic())
 
-    async def refresh(self, line: Line) -> bool:
-        """New tokens for the old ones. False where the exchange does not want to: then a full login is needed."""
+    async def renew(self, line: Line) -> None:
+        """New tokens for the old ones; where the exchange does not want to, by a full login. Raises as `login`."""
         assert self.token is not None
         params = {"grant_type": "refresh_token", "refresh_token": self.token.refresh.reveal()}
         try:
-            self._keep(await self.ask(line, "public/auth", params))
+            result = await self.ask(line, "public/auth", params)
         except RpcError:
-            return False
-        return True
+            await self.login(line)
+        else:
+            self.token = Token.from_result(result, time.monotonic())
 
     async def ask(self, line: Line, method: str, params: dict[str, Any]) -> Any:
         """A request within the rate limit, over the open client or over the route of a new connection."""
         if isinstance(line, Route):
-            await line.session.outbox.pay(1, method, params)
+            async with line.session.outbox.patience(self.timeout, method):
+                await line.session.outbox.pay(1, method, params)
         return await JsonRpc(line).request(method, params, timeout=self.timeout)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
+
+    async def _login_by_the_clock(self, line: Line) -> Any:
+        """A signature is good for 60 s around the exchange's time: where our clock is off, learn how far, once."""
+        try:
+            return await self._login_once(line)
+        except RpcError as error:
+            if error.code != INVALID_CREDENTIALS or not await self._clock_was_wrong(line):
+                raise
+        return await self._login_once(line)
 
     async def _login_once(self, line: Line) -> Any:
         assert self.credentials is not None
         timestamp_ms = time.time_ns() // 1_000_000 + self._skew_ms
         return await self.ask(line, "public/auth", login_params(self.credentials, timestamp_ms, os.urandom(8).hex()))
 
-    async def _login_again(self, line: Line) -> Any:
-        try:
-            return await self._login_once(line)
-        except RpcError as error:
-            raise as_login_error(error) from error.__cause__
-
     async def _clock_was_wrong(self, line: Line) -> bool:
-        """A signature is good for 60 s around the exchange's time: learn how far off our clock is."""
         assert self.credentials is not None
         if not self.credentials.sign:
             return False
         before = self._skew_ms
         self._skew_ms = int(await self.ask(line, "public/get_time", {})) - time.time_ns() // 1_000_000
         return abs(self._skew_ms - before) >= _SKEW_MS
-
-    def _keep(self, result: Any) -> None:
-        self.token = Token.from_result(result, time.monotonic())
 
     def _is_alive(self) -> bool:
         return self.token is not None and time.monotonic() < self.token.expires_at

@@ -8,47 +8,57 @@ Not here: the protocol (protocol.py), the requests' names (requests.py), the boo
 """
 
 import asyncio
+import contextlib
 import re
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, Literal
 
 from wsx._book import OrderBook
 from wsx._message import Message
+from wsx._ratelimit import TokenBucket
 from wsx.adapters.deribit import channels
 from wsx.adapters.deribit.auth import Credentials
 from wsx.adapters.deribit.books import LiveBook
 from wsx.adapters.deribit.errors import TOO_MANY_REQUESTS
 from wsx.adapters.deribit.protocol import DeribitAdapter
 from wsx.adapters.deribit.requests import PublicRequests
-from wsx.adapters.deribit.timing import Timing
+from wsx.adapters.deribit.timing import Split, Timing
 from wsx.adapters.exchange import Connecting, Exchange
 from wsx.config import Config, make_config
 from wsx.connection import End
 from wsx.correlation import Pending
 from wsx.endpoint import parse_url
-from wsx.errors import AuthenticationFailed, RpcError, WsxError
+from wsx.errors import AuthenticationFailed, RestoreFailed, RpcError, WsxError
 from wsx.json_rpc import JsonRpc
-from wsx.message_handler import Callback
+from wsx.message_handler import Callback, MessageHandler
 from wsx.rate_limiter import RateLimiter
 from wsx.requester import desk_of
 from wsx.route import Route
+from wsx.session import Session
+from wsx.telemetry import EVENTS
 
 _VENUES = {"test": "wss://test.deribit.com/ws/api/v2", "prod": "wss://www.deribit.com/ws/api/v2"}
 _HOSTS = frozenset(parse_url(url).host for url in _VENUES.values())
 _TIMES = re.compile(rb'"usIn":(\d{1,18}),"usOut":(\d{1,18})')
 _TAIL = 200  # bytes of an answer's end that hold its times
+_ANSWERED = EVENTS["request.answered"]
 
 
 class Deribit(Exchange, PublicRequests):
-    """One session. Made by `connect`. timing: how long the exchange takes, how long the wire."""
+    """One session. Made by `connect`.
+
+    timing: how long the exchange takes, how long the wire. snapshot_timeout: seconds in which a book's snapshot has to
+    come before it is asked for again.
+    """
 
     adapter: DeribitAdapter
+    snapshot_timeout = 5.0
+    _session: Session
 
     def __init__(self, adapter: DeribitAdapter) -> None:
         super().__init__(adapter)
         self.timing = Timing()
-        self._limiter: Any = None
         self._books: dict[str, LiveBook] = {}
         self._refresh_timer: asyncio.TimerHandle | None = None
         self._refreshing: asyncio.Task[None] | None = None
@@ -56,6 +66,8 @@ class Deribit(Exchange, PublicRequests):
     async def request(self, method: str, params: dict[str, Any] | None = None, *, timeout: float | None = 30.0) -> Any:
         """Ask for any method, within the rate limit. Raises as `JsonRpc.request`."""
         return await JsonRpc(self.client).request(method, params, timeout=timeout)
+
+    # ---- books ------------------------------------------------------------------------------------------------------
 
     async def book(
         self,
@@ -68,41 +80,88 @@ class Deribit(Exchange, PublicRequests):
     ) -> OrderBook[float]:
         """The order book of an instrument, kept right from now on; it is valid when this returns.
 
-        interval: "raw" needs a login. group, depth: the best levels only, whole each time. timeout: seconds for the
-        first snapshot. Raises SubscriptionRefused, TimeoutError; ValueError for a name that cannot be one.
+        Whoever asks for it again gets the same one. interval: "raw" needs a login. group, depth: the best levels only,
+        whole each time. timeout: seconds until it is valid. Raises SubscriptionRefused, TimeoutError, or as a request
+        does; ValueError for a name that cannot be one.
         """
-        channel = channels.book(instrument, interval, group=group, depth=depth)
-        live = self._books.get(channel)
-        if live is None:
-            live = LiveBook(channel, OrderBook(instrument), self.client._session, lambda: self.renew([channel]))
-            await self.subscribe(channel, live)
-            self._books[channel] = live
-        async with asyncio.timeout(timeout):
-            await live.wait_valid()
+        live = self._live(instrument, channels.book(instrument, interval, group=group, depth=depth))
+        live.claims += 1
+        try:
+            async with asyncio.timeout(timeout):
+                await self.subscribe(live.channel, live, fresh=True)
+                await live.wait_valid()
+        except BaseException as error:
+            with contextlib.suppress(WsxError):
+                await self._release(live)
+            if type(error) is TimeoutError:
+                raise TimeoutError(f"no snapshot of {live.channel} within {timeout:g} s; it was given up") from error
+            raise
         return live.book
 
     async def close_book(self, book: OrderBook[Any]) -> None:
-        """Keep it no more; it shows no prices from now on. Raises KeyError for a book that is not kept here."""
-        channel = next(name for name, live in self._books.items() if live.book is book)
-        live = self._books.pop(channel)
-        await self.unsubscribe(channel, live)
-        live.close()
+        """Keep it no more, once everybody who asked for it has said so; it shows no prices then.
+
+        Raises KeyError for a book that is not kept here, else as `unsubscribe`.
+        """
+        for live in self._books.values():
+            if live.book is book:
+                return await self._release(live)
+        raise KeyError(f"a book of {book.instrument!r} that is not kept here")
+
+    def _live(self, instrument: str, channel: str) -> LiveBook:
+        if channel not in self._books:
+            book, timeout = OrderBook(instrument), self.snapshot_timeout
+            self._books[channel] = LiveBook(channel, book, self._session, lambda: self.renew(channel), timeout)
+        return self._books[channel]
+
+    async def _release(self, live: LiveBook) -> None:
+        live.claims -= 1
+        if not live.claims:
+            live.close()
+            if self._books.get(live.channel) is live:
+                del self._books[live.channel]
+            await self.unsubscribe(live.channel, live)
 
     # ---- a connection's life ----------------------------------------------------------------------------------------
 
     async def restore(self, route: Route) -> None:
         """Prepare a new connection (an `on_open` hook)."""
-        desk = desk_of(route)
-        if desk.router.observer is None:
-            desk.router.observer, self._limiter = self._observe, route.session.config.rate_limit
-            route.session.epoch_listeners.append(self._on_lost)
+        if "_session" not in self.__dict__:
+            self._begin(route)
         await super().restore(route)
         self._plan_refresh()
+        for live in self._books.values():
+            live.on_restored()
+
+    def on_refused(self, channels: Collection[str], session: Session) -> None:
+        """A refused book is nobody's either."""
+        super().on_refused(channels, session)
+        for channel in channels:
+            if channel in self._books:
+                self._books.pop(channel).close()
+
+    def _begin(self, route: Route) -> None:
+        """Once, at the first connection."""
+        self._session = route.session
+        desk_of(route).router.observer = self._observe
+        MessageHandler(route).on_method("heartbeat", self._on_heartbeat)
+        self._session.epoch_listeners.append(self._on_lost)
+        self._session.closed.add_done_callback(self._on_closed)
 
     def _on_lost(self, end: End) -> None:
         self._stop_refreshing()
         for live in self._books.values():
-            live.on_lost(end)
+            live.on_lost()
+
+    def _on_closed(self, closed: object) -> None:
+        while self._books:
+            self._books.popitem()[1].close()
+
+    def _on_heartbeat(self, message: Message) -> None:
+        """Answered already, in compiled code; the answer is a request like any other, and has its price."""
+        limit = self._session.config.rate_limit
+        if isinstance(limit, RateLimiter) and b"test_request" in message.data:
+            limit.force("public/test")
 
     def _observe(self, pending: Pending, message: Message, error: RpcError | None) -> None:
         """Each answer: how long it took, and whether the exchange has had enough."""
@@ -110,16 +169,31 @@ class Deribit(Exchange, PublicRequests):
         if times is not None:
             total_ns = message.received_ns - pending.sent_ns
             sent_wall_ns = time.time_ns() - (time.monotonic_ns() - pending.sent_ns)
-            self.timing.note(sent_wall_ns, total_ns, int(times[1]), int(times[2]))
-        if error is not None and error.code == TOO_MANY_REQUESTS and isinstance(self._limiter, RateLimiter):
-            self._limiter.backoff(method=pending.method)
+            split = self.timing.note(sent_wall_ns, total_ns, int(times[1]), int(times[2]))
+            self._tell_split(pending, message, split)
+        if error is not None and error.code == TOO_MANY_REQUESTS:
+            self._back_off(pending.method)
+
+    def _tell_split(self, pending: Pending, message: Message, split: Split) -> None:
+        if _ANSWERED.active:
+            _ANSWERED.emit(
+                at_ns=message.received_ns, client=self._session.name, epoch=message.epoch, method=pending.method,
+                wire_ns=split.wire_ns, exchange_ns=split.exchange_ns, offset_ns=split.offset_ns,
+            )  # fmt: skip
+
+    def _back_off(self, method: str) -> None:
+        """What was thought to be left of the budget is not there."""
+        limit = self._session.config.rate_limit
+        if isinstance(limit, RateLimiter):
+            limit.backoff(method=method)
+        elif isinstance(limit, TokenBucket):
+            limit.drain()
 
     # ---- tokens -----------------------------------------------------------------------------------------------------
 
     def _plan_refresh(self) -> None:
         """Renew the tokens before they expire."""
         token = self.adapter.token
-        self._stop_refreshing()
         if token is not None:
             wait = max(token.refresh_at - time.monotonic(), 0)
             self._refresh_timer = asyncio.get_running_loop().call_later(wait, self._begin_refresh)
@@ -129,19 +203,24 @@ class Deribit(Exchange, PublicRequests):
         self._refreshing = asyncio.get_running_loop().create_task(self._refresh(), name="wsx-refresh")
 
     async def _refresh(self) -> None:
-        """By the refresh token; else by a full login; else a person is needed. A lost connection is not for here."""
+        """Where that fails a person is needed, or another connection."""
         try:
-            if not await self.adapter.refresh(self.client):
-                await self.adapter.login(self.client)
+            await self._session.wait_open()  # a token may live shorter than the other hooks take
+            await self.adapter.renew(self.client)
         except AuthenticationFailed as error:
-            connection = self.client._session.connection
-            if connection is not None:
-                connection.fail(error, 1000)
-            return None
-        except WsxError:
-            return self.client.reconnect() if self.client.state == "open" else None
-        self._refreshing = None
-        self._plan_refresh()
+            self._end_connection(error)
+        except WsxError as error:
+            failure = RestoreFailed(f"the login could not be renewed: {error}")
+            failure.__cause__ = error
+            self._end_connection(failure)
+        else:
+            self._refreshing = None
+            self._plan_refresh()
+
+    def _end_connection(self, error: WsxError) -> None:
+        connection = self._session.connection
+        assert connection is not None  # its end would have cancelled the refresh
+        connection.fail(error, 1000)
 
     def _stop_refreshing(self) -> None:
         if self._refresh_timer is not None:
@@ -154,7 +233,7 @@ class Deribit(Exchange, PublicRequests):
 def connect(
     venue: str = "test",
     *,
-    credentials: Credentials | bool | None = None,
+    credentials: Credentials | Literal[False] | None = None,
     trusted_hosts: tuple[str, ...] = (),
     heartbeat_interval: int = 30,
     on_message: Callback | None = None,
@@ -169,7 +248,7 @@ def connect(
     have the given credentials; this machine always may. heartbeat_interval: seconds, at least 10. The rest: as
     `wsx.connect`; the rate limit is Deribit's unless another is given. Raises TypeError and ValueError here.
     """
-    url = _VENUES.get(venue, venue)
+    url = _url(venue)
     found = _credentials(credentials, url, trusted_hosts)
     settings = make_config(config, overrides)
     if settings.rate_limit is None and "rate_limit" not in overrides:
@@ -178,7 +257,17 @@ def connect(
     return Connecting(Deribit(adapter), url, settings, {"on_message": on_message, "on_event": on_event})
 
 
-def _credentials(given: Credentials | bool | None, url: str, trusted_hosts: tuple[str, ...]) -> Credentials | None:
+def _url(venue: str) -> str:
+    if venue in _VENUES:
+        return _VENUES[venue]
+    if "://" not in venue:
+        raise ValueError(f"venue must be {' or '.join(map(repr, _VENUES))}, or a URL, not {venue!r}")
+    return venue
+
+
+def _credentials(
+    given: Credentials | Literal[False] | None, url: str, trusted_hosts: tuple[str, ...]
+) -> Credentials | None:
     """Those that may go to this URL. Raises ValueError where the given ones may not."""
     endpoint = parse_url(url)
     if given is None:

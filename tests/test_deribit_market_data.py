@@ -1,0 +1,140 @@
+"""Typed market data: every message of the captures, and all that the local exchange says."""
+
+import asyncio
+import runpy
+import sys
+
+import msgspec
+import pytest
+from deribit_session import PERPETUAL, say, session, until
+from exchange_client import played
+
+from wsx.adapters.deribit import chart, market_data, ticker, trades
+from wsx.adapters.deribit.market_data import (
+    Candle,
+    Index,
+    InstrumentState,
+    PlatformState,
+    Quote,
+    Ticker,
+    Trade,
+    type_of,
+    typed,
+)
+from wsx.events import CallbackFailed
+from wsx.testing import load_capture
+
+
+def recorded(captures):
+    """(channel, data) of every notification in the captures."""
+    for path in sorted(captures.glob("*.jsonl")):
+        if path.name.endswith(".sent.jsonl"):
+            continue
+        for payload in load_capture(path).messages:
+            document = msgspec.json.decode(payload)
+            if isinstance(document, dict) and document.get("method") == "subscription":
+                yield document["params"]["channel"], document["params"]["data"], payload
+
+
+def test_every_recorded_message_fits_its_type_field_by_field(captures):
+    kinds = set()
+    for channel, data, _ in recorded(captures):
+        if channel.startswith(("book.", "user.")):
+            continue
+        view = msgspec.json.decode(msgspec.json.encode(data), type=type_of(channel))
+        views, raws = (view, data) if isinstance(data, list) else ([view], [data])
+        for typed_one, raw in zip(views, raws, strict=True):
+            kinds.add(type(typed_one))
+            known = msgspec.to_builtins(typed_one)
+            told = {name: raw[name] for name in known if name in raw}
+            assert {name: _shape(known[name], told[name]) for name in told} == told, channel
+            assert all(known[name] is None for name in known if name not in told)
+    assert {Ticker, Trade, Quote, Candle} <= kinds
+
+
+def _shape(view, raw):
+    """Of nested structs only what was said."""
+    if isinstance(raw, list):
+        return [_shape(*pair) for pair in zip(view, raw, strict=True)]
+    return {name: view[name] for name in raw} if isinstance(raw, dict) else view
+
+
+@pytest.mark.parametrize(
+    ("channel", "kind"),
+    [
+        ("trades.future.BTC.raw", list[Trade]),
+        ("ticker.X.raw", Ticker),
+        ("incremental_ticker.X", Ticker),
+        ("quote.X", Quote),
+        ("deribit_price_index.btc_usd", Index),
+        ("chart.trades.X.1", Candle),
+        ("instrument.state.any.any", InstrumentState),
+        ("platform_state", PlatformState),
+    ],
+)
+def test_the_channel_says_what_its_data_is(channel, kind):
+    assert type_of(channel) == kind
+
+
+@pytest.mark.parametrize("channel", ["book.X.raw", "user.trades.X.raw", "platform_state.public_methods_state", ""])
+def test_another_channel_has_no_type_here(channel):
+    with pytest.raises(ValueError, match="no type for the data"):
+        type_of(channel)
+
+
+@played
+async def test_a_callback_is_given_what_the_local_exchange_says():
+    seen = {}
+
+    def keep(data, message):
+        for one in data if isinstance(data, list) else [data]:
+            seen.setdefault(type(one), (one, message))
+
+    wanted = [
+        ticker(PERPETUAL),
+        trades("any", currency="any"),
+        chart(PERPETUAL, 1),
+        f"quote.{PERPETUAL}",
+        "deribit_price_index.btc_usd",
+        f"incremental_ticker.{PERPETUAL}",
+        "platform_state",
+    ]
+    async with session() as (server, exchange, _):
+        await exchange.subscribe(wanted, typed(keep))
+        say(server, "platform_state", {"locked": True, "price_index": "btc_usd"})
+        while len(seen) < 6:
+            server.step(50)
+            server.end_interval("100ms")
+            server.end_interval("agg2")
+            await asyncio.sleep(0.001)
+        assert set(seen) == {Ticker, Trade, Candle, Quote, Index, PlatformState}
+        assert seen[PlatformState][0] == PlatformState(locked=True, price_index="btc_usd")
+        quote, message = seen[Quote]
+        assert quote.best_bid_price == message.data_json()["best_bid_price"]
+
+
+@played
+async def test_a_channel_that_is_escaped_is_found_all_the_same():
+    seen = []
+    async with session() as (server, exchange, _):
+        await exchange.subscribe(f"quote.{PERPETUAL}", typed(lambda data, message: seen.append(data)))
+        await until(lambda: seen)
+        say(server, "quote.BTC\\u002dPERPETUAL", {"timestamp": 1, "instrument_name": PERPETUAL})
+        await until(lambda: len(seen) == 2)
+        assert seen[1] == Quote(1, PERPETUAL)
+
+
+@played
+async def test_data_that_does_not_fit_is_told_and_the_connection_stays():
+    async with session() as (server, exchange, events):
+        await exchange.subscribe(["platform_state"], typed(lambda data, message: None))
+        say(server, "platform_state", {"locked": "perhaps"})
+        (event,) = await events.wait(CallbackFailed)
+        assert isinstance(event.error, msgspec.ValidationError)
+        assert exchange.client.state == "open"
+
+
+def test_without_msgspec_the_import_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "msgspec", None)  # as where it is not installed
+    with pytest.raises(ImportError, match=r"pip install 'wsx\[msgspec\]'"):
+        runpy.run_path(market_data.__file__)

@@ -1,0 +1,316 @@
+"""A session at Deribit: where credentials may go, tokens, budgets, timing; and its books.
+
+Not here: faults (faults/test_faults_deribit.py), the verbs (test_deribit_protocol.py).
+"""
+
+import asyncio
+
+import pytest
+from deribit_session import CREDENTIALS, PERPETUAL, RAW, market, reopened, same_book, say, session, until
+from exchange_client import played
+from rpc_servers import RpcServer
+
+import wsx
+from wsx import telemetry
+from wsx.adapters import deribit
+from wsx.adapters.deribit.session import _credentials
+from wsx.errors import NotConnected, RestoreFailed, RpcError, SubscriptionRefused
+from wsx.events import Closed
+
+FEED = f"book.{PERPETUAL}.100ms"
+
+
+class TestWhereCredentialsMayGo:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "wss://test.deribit.com/ws/api/v2",
+            "wss://www.deribit.com/ws/api/v2",
+            "wss://localhost:8443/",
+            "ws://127.0.0.1:1234/",
+            "wss://my.gateway/ws",
+        ],
+    )
+    def test_to_the_exchanges_own_hosts_this_machine_and_those_that_are_trusted(self, url):
+        assert _credentials(CREDENTIALS, url, ("my.gateway",)) is CREDENTIALS
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "wss://www.deribit.com.evil.example/ws/api/v2",
+            "wss://www.deribit.com@evil.example/ws/api/v2",
+            "wss://evil.example/www.deribit.com",
+            "wss://deribit.com/ws",
+        ],
+    )
+    def test_to_no_other_host(self, url):
+        with pytest.raises(ValueError, match=r"trusted_hosts|user") as caught:
+            deribit.connect(url, credentials=CREDENTIALS)
+        assert "demo-secret" not in str(caught.value)
+
+    @pytest.mark.parametrize("url", ["ws://www.deribit.com/ws/api/v2", "ws://my.gateway/ws"])
+    def test_never_in_clear_beyond_this_machine(self, url):
+        with pytest.raises(ValueError, match="ws:// would send the login in clear"):
+            deribit.connect(url, credentials=CREDENTIALS, trusted_hosts=("my.gateway",))
+
+    def test_those_of_the_environment_go_to_the_exchanges_own_hosts_alone(self, monkeypatch):
+        monkeypatch.setenv("DERIBIT_CLIENT_ID", "id")
+        monkeypatch.setenv("DERIBIT_CLIENT_SECRET", "key")
+        assert _credentials(None, "wss://test.deribit.com/ws/api/v2", ()).client_id == "id"
+        for url in ("ws://www.deribit.com/", "wss://evil.example/", "ws://127.0.0.1:1/", "wss://my.gateway/"):
+            assert _credentials(None, url, ("my.gateway",)) is None
+        assert _credentials(False, "wss://test.deribit.com/ws/api/v2", ()) is None
+
+    @pytest.mark.parametrize("wrong", [True, "id:key", ("id", "key")])
+    def test_anything_else_is_refused(self, wrong):
+        with pytest.raises(TypeError, match="must be Credentials, None or False"):
+            deribit.connect("test", credentials=wrong)
+
+
+class TestConnect:
+    @pytest.mark.parametrize("venue", ["tset", "", "test.deribit.com"])
+    def test_an_unknown_venue_is_refused(self, venue):
+        with pytest.raises(ValueError, match="'test' or 'prod', or a URL"):
+            deribit.connect(venue, credentials=False)
+
+    def test_an_unknown_setting_is_refused(self):
+        with pytest.raises(TypeError, match="heartbeat_intervall"):
+            deribit.connect("test", credentials=False, heartbeat_intervall=10)
+
+    @played
+    async def test_the_budget_is_the_exchanges_unless_another_is_given(self):
+        bucket = wsx.TokenBucket(rate=100, burst=100)
+        async with market() as server:
+            for options, expected in (
+                ({}, "deribit"),
+                ({"rate_limit": None}, None),
+                ({"rate_limit": bucket}, bucket),
+                ({"config": wsx.Config(rate_limit=bucket)}, bucket),
+                ({"config": wsx.Config(rate_limit="deribit-tier-1")}, "deribit-tier-1"),
+            ):
+                async with deribit.connect(server.url, credentials=False, **options) as exchange:
+                    limit = exchange.client.config.rate_limit
+                    assert (limit.profile.name if isinstance(expected, str) else limit) == expected
+
+    @played
+    async def test_over_tls_it_is_the_same(self):
+        server = market(tls=True)
+        async with session(server, ssl=server.ssl_context()) as (_, exchange, _events):
+            assert await exchange.get_time()
+
+    @played
+    async def test_two_sessions_keep_their_own_state(self):
+        async with session() as (server, one, _), deribit.connect(server.url, credentials=CREDENTIALS) as two:
+            await one.subscribe(RAW, print)
+            assert len(two.subscriptions) == 0
+            assert one.adapter.token != two.adapter.token
+
+
+class TestTiming:
+    @played
+    async def test_each_answer_is_split_and_told_by_name_where_somebody_listens(self):
+        told = []
+        async with session() as (_server, exchange, _):
+            await exchange.get_time()
+            before = exchange.timing.snapshot()["answers"]
+            telemetry.attach("request.answered", lambda name, fields: told.append(dict(fields)), "timing")
+            try:
+                await exchange.get_time()
+            finally:
+                telemetry.detach("timing")
+            await exchange.test()
+            assert exchange.timing.snapshot()["answers"] == before + 2
+            (fields,) = told
+            assert (fields["method"], fields["client"], fields["epoch"]) == ("public/get_time", "127.0.0.1", 1)
+            assert fields["exchange_ns"] >= 0
+            assert fields["wire_ns"] > 0
+
+    @played
+    async def test_the_clocks_offset_is_estimated(self):
+        async with session(market()) as (server, exchange, _):
+            server.skew = 30.0
+            for _ in range(64):
+                await exchange.request("public/test")
+            assert exchange.timing.offset_ns == pytest.approx(30e9, abs=1e9)
+
+    @played
+    async def test_an_answer_without_times_is_an_answer(self):
+        async with session(RpcServer(), credentials=False) as (_, exchange, _events):
+            assert await exchange.request("any", {"a": 1}) == {"a": 1}
+            assert exchange.timing.snapshot()["answers"] == 0
+
+
+class TestTokens:
+    @played
+    async def test_they_are_renewed_at_four_fifths_of_their_life(self):
+        async with session(market(expires_in=1)) as (server, exchange, _):
+            first = exchange.adapter.token
+            await until(lambda: exchange.adapter.token is not first)
+            assert 0 < first.expires_at - exchange.adapter.token.refresh_at + 0.8 < 1
+            assert server.sessions[0].grant.access_token == exchange.adapter.token.access.reveal()
+            assert exchange.client.epoch == 1
+
+    @played
+    async def test_a_life_shorter_than_the_other_hooks_take_is_renewed_once_it_is_open(self):
+        async def slow(route):
+            await asyncio.sleep(0.05)
+
+        credentials = deribit.Credentials("demo", "demo-secret", scope="expires:0")
+        async with market() as server:
+            exchange = await deribit.connect(server.url, credentials=credentials, on_open=[slow])
+            await until(lambda: server.requests["public/auth"] >= 3)
+            assert exchange.client.epoch == 1
+            await exchange.close()
+
+    @played
+    async def test_a_hook_that_fails_leaves_no_timer(self):
+        async def broken(route):
+            raise RpcError(1, "no", method="m", request_id=1)
+
+        async with market() as server:
+            with pytest.raises(RpcError):
+                await deribit.connect(server.url, credentials=CREDENTIALS, on_open=[broken])
+            await until(lambda: not server.sessions[0].open)
+
+    @played
+    async def test_without_reconnecting_a_renewal_that_fails_ends_the_session_with_its_reason(self):
+        async with market(expires_in=1) as server:
+            server.script.add("refuse", method="public/auth", nth=2, times=None)
+            exchange = await deribit.connect(server.url, credentials=CREDENTIALS, reconnect=False)
+            await exchange.wait_closed()
+            assert isinstance(exchange.client.error, RestoreFailed)
+            assert "could not be renewed" in str(exchange.client.error)
+
+    @played
+    async def test_closing_while_they_are_renewed_ends_at_once(self):
+        async with session(market(expires_in=1)) as (server, exchange, events):
+            server.script.add("silence", method="public/auth")
+            await until(lambda: server.requests["public/auth"] == 2)
+            await exchange.close()
+            assert events.of(Closed)[-1].code == 1000
+
+    @played
+    async def test_a_cut_while_they_are_renewed_is_for_the_next_connection(self):
+        async with session(market(expires_in=1)) as (server, exchange, events):
+            server.script.add("cut_unanswered", method="public/auth")
+            await reopened(exchange, events)
+            assert server.sessions[1].grant is not None
+
+
+class TestBook:
+    @pytest.mark.parametrize("options", [{}, {"interval": "raw"}])
+    @played
+    async def test_it_is_the_exchanges_own(self, options):
+        async with session() as (server, exchange, _):
+            book = await exchange.book(PERPETUAL, **options)
+            assert same_book(server, book)
+            server.step(200)
+            server.end_interval()
+            await until(lambda: same_book(server, book))
+
+    @played
+    async def test_a_grouped_one_is_whole_each_time(self):
+        async with session() as (server, exchange, _):
+            book = await exchange.book(PERPETUAL, depth=10, group="none")
+            assert book.depth == (10, 10)
+            server.step(200)
+            server.end_interval()
+            await until(lambda: book.best_bid[0] == server.floor.listings[PERPETUAL].book.best_bid * 0.5)
+
+    @played
+    async def test_whoever_asks_again_gets_the_same_one_until_all_have_closed_it(self):
+        async with session() as (server, exchange, _):
+            first, second = await asyncio.gather(exchange.book(PERPETUAL), exchange.book(PERPETUAL))
+            third = await exchange.book(PERPETUAL)
+            assert first is second is third
+            assert server.requests["private/subscribe"] == 1
+            await exchange.close_book(first)
+            await exchange.close_book(first)
+            assert first.state == "valid"
+            await exchange.close_book(first)
+            assert (first.state, first.stale_cause) == ("stale", "closed")
+            assert server.sessions[0].hearing.channels == {}
+            with pytest.raises(KeyError, match="not kept here"):
+                await exchange.close_book(first)
+            assert (await exchange.book(PERPETUAL)).state == "valid"
+
+    @played
+    async def test_a_channel_that_somebody_hears_already_brings_a_snapshot_all_the_same(self):
+        seen = []
+        async with session() as (server, exchange, _):
+            await exchange.subscribe(FEED, seen.append)
+            book = await exchange.book(PERPETUAL)
+            assert same_book(server, book)
+            await exchange.close_book(book)
+            assert FEED in exchange.subscriptions
+            server.step(100)
+            server.end_interval()
+            await until(lambda: len(seen) == 3)
+
+    @played
+    async def test_one_that_is_refused_is_nobodys(self):
+        async with session() as (_server, exchange, _):
+            for _ in range(2):
+                with pytest.raises(SubscriptionRefused, match="NOPE"):
+                    await exchange.book("NOPE")
+            results = await asyncio.gather(exchange.book("NO"), exchange.book("NO"), return_exceptions=True)
+            assert [type(result) for result in results] == [SubscriptionRefused] * 2
+            with pytest.raises(ValueError, match="instrument must be a name"):
+                await exchange.book("a.b")
+            assert len(exchange.subscriptions) == 0
+
+    @played
+    async def test_without_a_snapshot_it_is_given_up_in_time_and_leaves_nothing(self):
+        async with session() as (server, exchange, _):
+            server.script.add("skip", channel=FEED)
+            with pytest.raises(TimeoutError, match=f"no snapshot of {FEED} within 0.05 s"):
+                await exchange.book(PERPETUAL, timeout=0.05)
+            assert (len(exchange.subscriptions), server.sessions[0].hearing.channels) == (0, {})
+            assert same_book(server, await exchange.book(PERPETUAL))
+
+    @played
+    async def test_who_gives_up_does_not_take_it_from_who_still_waits(self):
+        async with session() as (server, exchange, _):
+            server.script.add("skip", channel=FEED)
+            patient = asyncio.ensure_future(exchange.book(PERPETUAL))
+            with pytest.raises(TimeoutError):
+                await exchange.book(PERPETUAL, timeout=0.05)
+            assert not patient.done()
+            await exchange.renew(FEED)
+            assert same_book(server, await patient)
+
+    @played
+    async def test_cancelling_gives_it_up(self):
+        async with session() as (server, exchange, _):
+            server.script.add("late", method="private/subscribe", seconds=0.05)
+            task = asyncio.ensure_future(exchange.book(PERPETUAL))
+            await until(lambda: server.requests["private/subscribe"] == 1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert same_book(server, await exchange.book(PERPETUAL))
+
+    @played
+    async def test_closing_the_session_ends_who_waits_and_shows_no_prices(self):
+        async with session() as (server, exchange, _):
+            book = await exchange.book(PERPETUAL)
+            server.script.add("skip", channel=RAW)
+            waiting = asyncio.ensure_future(exchange.book(PERPETUAL, "raw"))
+            await until(lambda: RAW in exchange.subscriptions)
+            await exchange.close()
+            with pytest.raises(NotConnected, match="was closed before it was valid"):
+                await waiting
+            assert (book.state, book.best_bid) == ("stale", None)
+            assert exchange.client.ledger.gaps(FEED)[-1].first_good_ns is not None
+
+    @played
+    async def test_a_message_of_another_instrument_does_not_touch_it(self):
+        async with session() as (server, exchange, _):
+            book = await exchange.book(PERPETUAL, "raw")
+            say(
+                server,
+                RAW,
+                {"type": "snapshot", "instrument_name": "ETH-PERPETUAL", "change_id": 5, "bids": [], "asks": []},
+            )
+            await exchange.get_time()
+            assert same_book(server, book)

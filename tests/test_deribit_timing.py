@@ -1,0 +1,47 @@
+"""A round trip split into exchange and wire; the exchange's clock less ours."""
+
+import pytest
+
+from wsx.adapters.deribit.timing import Split, Timing
+
+SENT_NS = 1_000_000_000_000_000_000  # on our wall clock
+US_IN = SENT_NS // 1000
+
+
+def test_what_the_exchange_took_is_not_the_wires():
+    split = Timing().note(SENT_NS, 5_000_000, US_IN + 2000, US_IN + 3000)
+    assert split == Split(total_ns=5_000_000, exchange_ns=1_000_000, wire_ns=4_000_000, offset_ns=0)
+
+
+def test_the_offset_is_what_is_left_when_both_ways_took_equally_long():
+    assert Timing().note(SENT_NS, 4_000_000, US_IN + 2000 + 70_000, US_IN + 72_000).offset_ns == 70_000_000
+
+
+@pytest.mark.parametrize(
+    ("us_out", "total_ns", "exchange_ns", "wire_ns"), [(-5, 1000, 0, 1000), (9, 1000, 9000, 0), (0, 0, 0, 0)]
+)
+def test_a_clock_that_jumps_makes_no_negative_time(us_out, total_ns, exchange_ns, wire_ns):
+    split = Timing().note(SENT_NS, total_ns, US_IN, US_IN + us_out)
+    assert (split.exchange_ns, split.wire_ns) == (exchange_ns, wire_ns)
+
+
+def test_the_fastest_of_the_newest_round_trips_says_the_offset():
+    timing = Timing()
+    assert timing.offset_ns is None
+    timing.note(SENT_NS, 1000, US_IN + 1, US_IN + 1)
+    timing.note(SENT_NS, 9_000_000, US_IN + 9000, US_IN + 9000)
+    assert timing.offset_ns == 500
+    for _ in range(63):
+        timing.note(SENT_NS, 9_000_000, US_IN + 9000, US_IN + 9000)
+    assert timing.offset_ns == 4_500_000
+
+
+def test_the_snapshot_has_percentiles_with_their_units():
+    timing = Timing()
+    assert set(timing.snapshot().values()) == {0}
+    for _ in range(10):
+        timing.note(SENT_NS, 3_000_000, US_IN + 1000, US_IN + 2000)
+    snapshot = timing.snapshot()
+    assert (snapshot["answers"], snapshot["clock_offset_ns"]) == (10, 0)
+    assert snapshot["exchange_ns_p50"] == pytest.approx(1_000_000, rel=0.03)
+    assert snapshot["wire_ns_p99"] == pytest.approx(2_000_000, rel=0.03)
