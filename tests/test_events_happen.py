@@ -13,7 +13,7 @@ from wsx.rate_profile import Budget, Charge, RateProfile
 from wsx.supervisor import ChildSpec, Supervisor
 from wsx.testing import Door, MemoryServer, SimulatedLoop, connect_in_memory
 
-OF_AN_ADAPTER = {"subscription.restored", "subscription.refused"}  # tests/test_deribit_session.py
+OF_AN_ADAPTER = {"request.answered", "subscription.restored", "subscription.refused"}  # tests/test_deribit_session.py
 
 
 def connect(server, loop, **options):
