@@ -399,7 +399,7 @@ def test_4_8_a_flood_takes_bounded_memory_and_the_loop_stays_responsive(run, flo
                 tracemalloc.stop()
             await asyncio.wait_for(client.close(), 5)
             assert peak < 4 * MIB
-            assert ticks >= 4  # it went on while the flood came
+            assert ticks >= 2  # it went on while the flood came
 
     run(main())
 

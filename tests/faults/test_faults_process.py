@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from faulty_server import FaultyServer
+from faulty_server import SERVERS_INODES, FaultyServer
 from leftovers import LOOPS, closes_with, nothing_left, run_checked
 from processes import in_process
 from raw_server import CLOSE, PING, PONG, TEXT, accept, close_frame, connect, frame, until
@@ -570,8 +570,8 @@ def _cycles(loop):
         with FaultyServer(serve) as server:
             for _ in range(30):
                 await cycle(server.url)
-            growth = []
-            for _ in range(2):
+            growth, known = [], set(SERVERS_INODES)
+            for _ in range(3):
                 gc.collect()
                 server._threads[1:], server._sockets[:] = [], []
                 before = tracemalloc.get_traced_memory()[0]
@@ -580,6 +580,7 @@ def _cycles(loop):
                 for thread in server._threads[1:]:
                     thread.join()
                 server._threads[1:], server._sockets[:] = [], []
+                SERVERS_INODES.intersection_update(known)  # the test's own memory is not wsx's
                 gc.collect()
                 growth.append((tracemalloc.get_traced_memory()[0] - before) / 100)
             return min(growth)
