@@ -59,4 +59,7 @@ def extensions() -> list[Extension]:
 # The coverage plugin reads the generated C beside its .pyx; any other build keeps it out of the package.
 C_FILES = None if DEBUG else "build"
 
-setup(ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES, build_dir=C_FILES))
+setup(
+    ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES, build_dir=C_FILES),
+    options={"build_ext": {"parallel": os.cpu_count()}},
+)
