@@ -194,7 +194,7 @@ class TestWithClients:
     def test_the_example_of_the_documentation_holds(self, run):
         async def work():
             async with EchoServer(tls=True) as server, FaultProxy("127.0.0.1", server.port) as proxy:
-                async with wsx.connect(proxy.via(server.url), ssl=server.ssl_context()) as client:
+                async with wsx.connect(proxy.via(server.url), ssl=server.ssl_context(), reconnect=False) as client:
                     proxy.split(7)
                     await client.send("through single pieces")
                     assert (await client.recv()).text == "through single pieces"
