@@ -187,8 +187,8 @@ class TestAgreement:
         look()
         envelopes = [envelope for envelope in found if envelope is not None]
         assert len(envelopes) > len(found) // 2
-        assert sum(envelope.channel is not None for envelope in envelopes) > len(found) // 20
-        assert sum(envelope.data_span is not None for envelope in envelopes) > len(found) // 20
+        assert sum(envelope.channel is not None for envelope in envelopes) > len(found) // 60
+        assert sum(envelope.data_span is not None for envelope in envelopes) > len(found) // 60
 
     @given(values, st.integers(0, 130), seeds)
     def test_wherever_the_payload_begins_and_whatever_is_in_it(self, payload, offset, random):
