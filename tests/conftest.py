@@ -4,12 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from raw_server import LOOPS, run_bounded
 
 import wsx
 from wsx.testing.certificates import Authority
 
 ROOT = Path(__file__).parent.parent
+
+settings.register_profile("wsx", deadline=None)  # no test asserts how fast a machine is
+settings.load_profile("wsx")
 
 
 @pytest.fixture(scope="session")
