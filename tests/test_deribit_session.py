@@ -68,6 +68,11 @@ class TestWhereCredentialsMayGo:
 
 
 class TestConnect:
+    @pytest.mark.parametrize("venue", [5, None, b"test"])
+    def test_a_venue_is_text(self, venue):
+        with pytest.raises(TypeError, match="venue must be a str, not"):
+            deribit.connect(venue)
+
     @pytest.mark.parametrize("venue", ["tset", "", "test.deribit.com"])
     def test_an_unknown_venue_is_refused(self, venue):
         with pytest.raises(ValueError, match="'test' or 'prod', or a URL"):

@@ -258,6 +258,8 @@ def connect(
 
 
 def _url(venue: str) -> str:
+    if not isinstance(venue, str):
+        raise TypeError(f"venue must be a str, not {type(venue).__name__}")
     if venue in _VENUES:
         return _VENUES[venue]
     if "://" not in venue:
