@@ -1,6 +1,8 @@
 """Which answer belongs to which request, in plain numbers."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wsx.correlation import Correlator
 from wsx.errors import Outcome, TooManyPending
@@ -75,7 +77,7 @@ def test_deadlines_of_answered_requests_take_no_room():
     for number in range(1, 10_001):
         opened(correlator, deadline=1e9 + number)
         correlator.close(number, Outcome.OK)
-    assert len(correlator.deadlines) < 100
+    assert correlator.deadlines < 100
 
 
 def test_a_request_that_was_not_sent_has_no_deadline_and_outlives_the_connection():
@@ -89,13 +91,51 @@ def test_a_request_that_was_not_sent_has_no_deadline_and_outlives_the_connection
     assert correlator.ended(1) is None
 
 
-def test_only_so_many_outcomes_are_remembered():
+def test_that_a_request_was_answered_is_not_forgotten_whatever_came_after():
     correlator = Correlator()
     for number in range(1, 5001):
         opened(correlator)
         correlator.close(number, Outcome.OK)
+    assert [correlator.ended(number).outcome for number in (1, 2500, 5000)] == [Outcome.OK] * 3
+    assert correlator.ended(5001) is None
+
+
+def test_of_the_other_outcomes_the_last_4096_are_remembered_and_nothing_is_said_of_older_ones():
+    correlator = Correlator()
+    for number in range(1, 5001):
+        opened(correlator)
+        correlator.close(number, Outcome.OK if number == 500 else Outcome.UNKNOWN)
     assert correlator.ended(1) is None
-    assert correlator.ended(5000).method == "m"
+    assert correlator.ended(500) is None  # older than what was forgotten: it might be one of those
+    assert (correlator.ended(905).outcome, correlator.ended(905).method) == (Outcome.UNKNOWN, "m")
+    assert correlator.ended(5000).outcome is Outcome.UNKNOWN
+
+
+@given(
+    deadlines=st.lists(st.one_of(st.none(), st.integers(0, 50).map(float)), max_size=300),
+    answered=st.sets(st.integers(1, 300)),
+    steps=st.lists(st.integers(0, 60).map(float), max_size=5).map(sorted),
+)
+def test_what_is_due_is_what_a_sorted_list_says(deadlines, answered, steps):
+    correlator = Correlator()
+    waiting, planned = [], []
+    for number, deadline in enumerate(deadlines, 1):
+        pending = correlator.open("m", deadline, None)
+        is_earliest = correlator.sent(pending)  # of those planned, which may have been dropped once they were answered
+        if deadline is not None:
+            assert is_earliest <= all((deadline, number) < entry for entry in waiting)
+            assert is_earliest >= all((deadline, number) < entry for entry in planned)
+            planned.append((deadline, number))
+        if number in answered:
+            correlator.close(number, Outcome.OK)
+        elif deadline is not None:
+            waiting.append((deadline, number))
+    waiting.sort()
+    for now in steps:
+        due = [entry for entry in waiting if entry[0] <= now]
+        assert [(pending.deadline, pending.request_id) for pending in correlator.due(now)] == due
+        waiting = waiting[len(due) :]
+        assert correlator.next_deadline() == (waiting[0][0] if waiting else None)
 
 
 def test_the_members_of_one_message_are_known_to_be_alone():

@@ -8,22 +8,59 @@ Not here: futures, timers, sending (requester.py), how a protocol writes and kno
 """
 
 cimport cython
-
-from heapq import heapify as _heapify
-from heapq import heappop as _heappop
-from heapq import heappush as _heappush
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
 
 from wsx.errors import Outcome, TooManyPending
 
 cdef enum:
-    REMEMBERED = 4096                    # as many requests back an outcome is kept, for the sake of late answers
+    REMEMBERED = 4096                    # outcomes other than ok that are kept, for the sake of late answers
     SLACK = 64                           # deadlines of closed requests that are kept, beyond as many as are pending
 
+cdef object _OK = Outcome.OK
 cdef object _NOT_SENT = Outcome.NOT_SENT
 cdef object _UNKNOWN = Outcome.UNKNOWN
 
 
+# ---- deadlines: a binary heap of C structs, since every request with a timeout passes it ------------------------------
+
+cdef inline bint _is_before(const Deadline* one, const Deadline* other) noexcept nogil:
+    """By time; at the same time in the order of asking."""
+    return one.request_id < other.request_id if one.at == other.at else one.at < other.at
+
+
+cdef size_t _rise(Deadline* heap, size_t place) noexcept nogil:
+    """Let the entry of this place go up to where it belongs: its new place."""
+    cdef Deadline entry = heap[place]
+    cdef size_t above
+    while place:
+        above = (place - 1) >> 1
+        if not _is_before(&entry, &heap[above]):
+            break
+        heap[place] = heap[above]
+        place = above
+    heap[place] = entry
+    return place
+
+
+cdef void _sink(Deadline* heap, size_t size) noexcept nogil:
+    """Let the first entry go down to where it belongs."""
+    cdef Deadline entry = heap[0]
+    cdef size_t place = 0, below = 1
+    while below < size:
+        if below + 1 < size and _is_before(&heap[below + 1], &heap[below]):
+            below += 1
+        if not _is_before(&heap[below], &entry):
+            break
+        heap[place] = heap[below]
+        place, below = below, 2 * below + 1
+    heap[place] = entry
+
+
+# ---- requests ----------------------------------------------------------------------------------------------------------
+
+
 @cython.final
+@cython.freelist(64)
 cdef class Pending:
     """One request without an outcome yet. waiter: what the caller waits with. deadline: None for none.
 
@@ -33,10 +70,9 @@ cdef class Pending:
 
 
 @cython.final
-@cython.freelist(64)
 @cython.no_gc
 cdef class Ended:
-    """What became of a request."""
+    """What became of a request. method: "" where the outcome is ok."""
 
 
 @cython.final
@@ -45,11 +81,19 @@ cdef class Correlator:
 
     def __cinit__(self, Py_ssize_t most_pending=10_000):
         self.most_pending = most_pending
-        self.pending, self.deadlines, self._ended = {}, [], [None] * REMEMBERED
+        self.pending, self._ended = {}, {}
+
+    def __dealloc__(self):
+        PyMem_Free(self._deadlines)
 
     def __len__(self):
         """How many are pending."""
         return len(self.pending)
+
+    @property
+    def deadlines(self):
+        """How many deadlines are kept: one for each request that was sent with one, until it has passed or been dropped."""
+        return self._count
 
     cpdef Pending open(self, str method, object deadline, object waiter, object together=None):
         """Begin a request under a new id. Raises TooManyPending."""
@@ -71,43 +115,53 @@ cdef class Correlator:
         pending.sent = True
         if pending.deadline is None:
             return False
-        planned = (pending.deadline, pending.request_id)
-        _heappush(self.deadlines, planned)
-        if len(self.deadlines) > 2 * len(self.pending) + SLACK:
-            self.deadlines = [entry for entry in self.deadlines if entry[1] in self.pending]
-            _heapify(self.deadlines)
-        return self.deadlines[0] is planned
+        if self._count > 2 * <size_t>len(self.pending) + SLACK:
+            self._drop_closed()
+        if self._count == self._room:
+            self._grow()
+        self._deadlines[self._count].at = pending.deadline
+        self._deadlines[self._count].request_id = pending.request_id
+        self._count += 1
+        return _rise(self._deadlines, self._count - 1) == 0
 
     cpdef Pending close(self, object request_id, object outcome):
         """End a request with its one outcome; None where none of that id is pending."""
         cdef Pending pending = self.pending.pop(request_id, None)
-        if pending is not None:
-            if outcome is not _NOT_SENT: # else nobody can answer it
-                self._ended[<int64_t>request_id % REMEMBERED] = _ended(request_id, pending.method, outcome)
+        if pending is not None and outcome is not _OK:
+            if len(self._ended) == REMEMBERED:
+                oldest = next(iter(self._ended))
+                del self._ended[oldest]
+                self._forgotten = max(self._forgotten, <int64_t>oldest)
+            self._ended[request_id] = _ended(request_id, pending.method, outcome)
         return pending
 
     def ended(self, request_id):
-        """What became of the request of this id, while that is remembered. An id of another type is another id."""
+        """What became of the request of this id, as far as that is remembered. An id of another type is another id.
+
+        Not of those that were never sent: nobody can have answered them.
+        """
         cdef Ended ended
-        if type(request_id) is not int or not 1 <= request_id <= self._newest_id:
+        if type(request_id) is not int or not 1 <= request_id <= self._newest_id or request_id in self.pending:
             return None
-        ended = self._ended[<int64_t>request_id % REMEMBERED]
-        return ended if ended is not None and ended.request_id == request_id else None
+        ended = self._ended.get(request_id)
+        if ended is not None:
+            return ended if ended.outcome is not _NOT_SENT else None
+        return _ended(request_id, "", _OK) if request_id > self._forgotten else None
 
     def due(self, double now):
         """Close the requests whose deadline has passed: their outcome is unknown."""
         due = []
-        while self.deadlines and self.deadlines[0][0] <= now:
-            pending = self.close(_heappop(self.deadlines)[1], _UNKNOWN)
+        while self._count and self._deadlines[0].at <= now:
+            pending = self.close(self._take_first(), _UNKNOWN)
             if pending is not None:
                 due.append(pending)
         return due
 
     def next_deadline(self):
         """When `due` will have something; None: never, as things are."""
-        while self.deadlines and self.deadlines[0][1] not in self.pending:
-            _heappop(self.deadlines)
-        return self.deadlines[0][0] if self.deadlines else None
+        while self._count and self._deadlines[0].request_id not in self.pending:
+            self._take_first()
+        return self._deadlines[0].at if self._count else None
 
     def end_sent(self):
         """The connection is gone: close every request that was sent over it, as unknown."""
@@ -123,6 +177,34 @@ cdef class Correlator:
         sent = [pending for pending in self.pending.values() if pending.sent]
         shared = {id(pending.together) for pending in sent}
         return sent if len(shared) == 1 and (<Pending>sent[0]).together is not None else []
+
+    cdef int64_t _take_first(self) noexcept:
+        """Take the earliest deadline out; there is one. Whose it is."""
+        cdef int64_t request_id = self._deadlines[0].request_id
+        self._count -= 1
+        self._deadlines[0] = self._deadlines[self._count]
+        _sink(self._deadlines, self._count)
+        return request_id
+
+    cdef int _drop_closed(self) except -1:
+        """Keep the deadlines of pending requests only."""
+        cdef size_t i, kept = 0
+        for i in range(self._count):
+            if self._deadlines[i].request_id in self.pending:
+                self._deadlines[kept] = self._deadlines[i]
+                _rise(self._deadlines, kept)
+                kept += 1
+        self._count = kept
+        return 0
+
+    cdef int _grow(self) except -1:
+        """Make room for more deadlines. Raises MemoryError, with everything as it was."""
+        cdef size_t room = 2 * self._room + SLACK
+        cdef Deadline* deadlines = <Deadline*>PyMem_Realloc(self._deadlines, room * sizeof(Deadline))
+        if deadlines == NULL:
+            raise MemoryError
+        self._deadlines, self._room = deadlines, room
+        return 0
 
 
 cdef Ended _ended(int64_t request_id, str method, object outcome):
