@@ -10,7 +10,10 @@ PAGES = sorted(path.name for path in (ROOT / "docs" / "howto").glob("*.md"))
 
 
 def blocks(page: Path) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    """Each behind as many empty lines as stand before it, so that a traceback names the line of the page."""
+    text = page.read_text("utf-8")
+    found = re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return ["\n" * text.count("\n", 0, block.start(1)) + block[1] for block in found]
 
 
 @pytest.mark.parametrize("name", PAGES)

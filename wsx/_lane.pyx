@@ -42,7 +42,8 @@ cdef class Lane:
         """Send a message now, or say why not: it never waits and never drops.
 
         data: str is sent as text, bytes-like as binary; `text=True` sends bytes (checked to be UTF-8) as text.
-        cost: tokens to take from the rate limit; where that is a profile, `method` says what to take. Returns when the bytes are with the kernel or in the write buffer.
+        cost: tokens to take from the rate limit; where that is a profile, `method` says what to take. Returns when the
+        bytes are with the kernel or in the write buffer.
         Raises RateLimited(retry_after), Backpressure(buffered), NotConnected, ConnectionClosed; TypeError, ValueError.
         """
         self._write(data, text, cost, method)
