@@ -780,8 +780,9 @@ def channels(folder):
     for path in sorted(folder.glob("*.jsonl")):
         for line in path.read_bytes().splitlines():
             message = json.loads(line)
-            params = message.get("params")
-            if message.get("method") == "subscription" and params["channel"].startswith("book."):
+            is_told = isinstance(message, dict) and message.get("method") == "subscription"
+            params = message["params"] if is_told else {"channel": ""}
+            if params["channel"].startswith("book."):
                 found.setdefault((path.name, params["channel"]), []).append(line)
     return found
 

@@ -236,8 +236,8 @@ class TestCaptures:
         assert paths
         return [message for path in paths for message in load_capture(path).messages]
 
-    def test_every_recorded_message_is_routed_without_a_parse(self, recorded):
-        assert all(check(message) is not None for message in recorded)
+    def test_every_recorded_object_is_routed_without_a_parse(self, recorded):
+        assert all(check(message) is not None for message in recorded if message.lstrip()[:1] == b"{")
 
     def test_every_truncation_and_many_mutations_agree_too(self, recorded):
         random = Random(1)
@@ -246,7 +246,7 @@ class TestCaptures:
             for _ in range(40):
                 data = bytearray(message if random.random() < 0.2 else short)
                 for _ in range(random.randint(1, 4)):
-                    at = random.randrange(len(data))
+                    at = random.randrange(len(data) + 1)
                     change = random.choice([b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b" ", b"id", b'"id":1,'])
                     data[at : at + random.choice([0, 1, 1, 10])] = change if random.random() < 0.8 else b""
                 check(bytes(data))

@@ -219,7 +219,10 @@ def test_every_float_reads_back_as_itself(value):
 
 def test_recorded_numbers_of_the_newer_text_form_are_written_alike(captures):
     """The books', but for a snapshot that those who kept it printed again. Trades of that day are decimal only."""
-    lines = (captures / "fastmm_deribit_testnet_20260913_rpc_perp.jsonl").read_text().splitlines()
+    recording = captures / "fastmm_deribit_testnet_20260913_rpc_perp.jsonl"
+    if not recording.is_file():
+        pytest.skip(f"{recording.name} is not in {captures}")
+    lines = recording.read_text().splitlines()
     numbers = [
         number
         for line in lines
