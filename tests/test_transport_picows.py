@@ -5,6 +5,7 @@ Not here: what picows does not promise (test_picows_traps.py), faults that a use
 
 import asyncio
 import os
+import select
 import socket
 import sys
 import threading
@@ -331,6 +332,25 @@ def test_what_the_sink_raises_is_told_one_turn_later(run):
             peer.send(frame(PING))
             await until(lambda: owner.said)
             assert owner.said == [("broken", RuntimeError)]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "fault", [frame(3), bytes([0x88, 2, *(1100).to_bytes(2, "big")])], ids=["opcode", "close code"]
+)
+def test_nothing_that_is_read_after_a_fault_is_delivered_before_it_is_told(run, fault):
+    """uvloop reads once more before it runs what the reading before has scheduled."""
+
+    async def main():
+        async with Dialled(behind=frame(TEXT, b"good") + fault) as (transport, peer, owner):
+            peer.send(frame(TEXT, b"never"))
+            sock = transport.get_extra_info("socket")
+            await until(lambda: select.select([sock.fileno()], [], [], 0)[0])
+            transport.resume_reading()
+            await until(lambda: owner.said)
+            await asyncio.sleep(0.02)
+            assert (owner.messages, owner.said) == ([b"good"], [("failure", 1002)])
 
     run(main())
 

@@ -11,6 +11,8 @@ import os
 import ssl
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import aiofastnet
@@ -337,8 +339,11 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
     """
 
     owner: TransportOwner
+    faults: "_ParserLog"
 
     def get_buffer(self, size_hint: int) -> memoryview:
+        if self.faults.waiting is not None:  # uvloop reads once more before it runs what was scheduled
+            self.faults.tell()
         buffer: memoryview = _picows_buffer(self, size_hint)
         return buffer if len(buffer) <= _READ_BYTES else buffer[:_READ_BYTES]
 
@@ -349,7 +354,13 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
 
 
 class _ParserLog:
-    """picows' logger. Its texts can hold credentials and go nowhere; what it reports goes to whom it concerns."""
+    """picows' logger. Its texts can hold credentials and go nowhere; what it reports goes to whom it concerns.
+
+    The frame before the faulty one is delivered right after the report. So a fault waits for that, and for no other:
+    it is told one turn of the loop later, or before the next read.
+    """
+
+    waiting: Callable[[], Any] | None = None
 
     def __init__(self, sink: Assembler, owner: TransportOwner) -> None:
         self._sink = sink
@@ -364,25 +375,37 @@ class _ParserLog:
     log = info = warning = debug
 
     def error(self, message: str, *args: Any) -> None:
-        """The frame before the faulty one is delivered right after this call, so the failure waits for it."""
+        """A rule of the protocol was broken."""
         (close_code, reason), *_ = (*args, (1002, message))
-        asyncio.get_running_loop().call_soon(self._sink.fail, int(close_code), str(reason))
+        self._wait(partial(self._sink.fail, int(close_code), str(reason)))
 
     def exception(self, message: str, *args: Any) -> None:
         """What came out of the listener, or out of the parser itself."""
         error = sys.exc_info()[1]
         broken = error if isinstance(error, Exception) else RuntimeError(message)
-        asyncio.get_running_loop().call_soon(self._owner.on_broken, broken)
+        self._wait(partial(self._owner.on_broken, broken))
+
+    def tell(self) -> None:
+        """Tell the fault that waits, if it still does."""
+        fault, self.waiting = self.waiting, None
+        if fault is not None:
+            fault()
+
+    def _wait(self, fault: Callable[[], Any]) -> None:
+        if self.waiting is None:  # else the connection ends already
+            self.waiting = fault
+            asyncio.get_running_loop().call_soon(self.tell)
 
 
 def _hand_over(opening: Opening, underlying: Any) -> Any:
     """Put picows on top of an upgraded connection: it asks, in vain, and gets the canonical answer."""
+    faults = _ParserLog(opening.sink, opening.owner)
     protocol = _Protocol(
         opening.endpoint.host_header, "/", True, lambda: Listener(opening.sink, opening.owner),
-        _ParserLog(opening.sink, opening.owner), False, None, False, None, None, 1, False,
+        faults, False, None, False, None, None, 1, False,
         opening.config.max_message_size, None, _READ_BUFFER_BYTES,
     )  # fmt: skip
-    protocol.owner = opening.owner
+    protocol.owner, protocol.faults = opening.owner, faults
     protocol.connection_made(_Quiet(underlying))
     key = protocol.transport.request.headers["Sec-WebSocket-Key"]
     head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
