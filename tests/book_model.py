@@ -184,7 +184,7 @@ class BookModel:
             raise Stale("level twice")
         if kind == "change" and action == "bare":
             raise Stale("malformed")
-        if price not in levels and action in ("change", "delete"):
+        if price not in levels and action == "delete":
             raise Stale("unknown level")
         if action == "delete":
             del levels[price]

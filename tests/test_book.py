@@ -1,6 +1,7 @@
 """The order book: its rules one by one, then everything at once against the model (book_model.py)."""
 
 import io
+import itertools
 import json
 import os
 import random
@@ -144,18 +145,19 @@ class TestChain:
 
 
 class TestContradictions:
-    @pytest.mark.parametrize("action", ["delete", "change"])
     @pytest.mark.parametrize("price", [98, 98.001, 100.5])
-    def test_a_level_that_is_not_there_makes_the_book_stale(self, action, price):
-        book = book_of(snapshot(), change(bids=[["change", 99, 9], [action, price, 3]]))
+    def test_the_delete_of_a_level_that_is_not_there_makes_the_book_stale(self, price):
+        book = book_of(snapshot(), change(bids=[["change", 99, 9], ["delete", price, 3]]))
         assert is_stale(book, "unknown level")
-        assert book.stale_reason == f"{action} of bids {price} in 11, where the book has no level"
+        assert book.stale_reason == f"delete of bids {price} in 11, where the book has no level"
 
-    def test_new_for_a_level_that_is_there_sets_its_amount(self):
-        assert book_of(snapshot(), change(asks=[["new", 101, 9]])).best_ask == (101.0, 9.0)
+    @pytest.mark.parametrize("action", ["new", "change"])
+    @pytest.mark.parametrize("price", [101, 100.5])
+    def test_new_and_change_set_an_amount_whether_the_level_was_there_or_not(self, action, price):
+        assert book_of(snapshot(), change(asks=[[action, price, 9]])).best_ask == (price, 9.0)
 
     @pytest.mark.parametrize("amount", [0, -1, -0.0, "-1e-9"])
-    @pytest.mark.parametrize("level", [["new", 98], ["change", 99], ["new", 99]], ids=str)
+    @pytest.mark.parametrize("level", [["new", 98], ["change", 98], ["change", 99], ["new", 99]], ids=str)
     def test_an_amount_of_zero_or_less_makes_the_book_stale(self, amount, level):
         message = change(bids=[[*level, "AMOUNT"]]).replace(b'"AMOUNT"', str(amount).encode())
         assert is_stale(book_of(snapshot(), message), "bad amount")
@@ -795,10 +797,17 @@ def test_every_captured_book_is_followed_as_the_model_does(captures):
         follow(messages, channel.split(".")[1])
 
 
-def test_captured_books_that_begin_with_a_snapshot_stay_valid(captures):
-    found = {key: messages for key, messages in channels(captures).items() if key[0].startswith("cryptofeed")}
+def is_chained(messages):
+    """Does a snapshot come first, and does every change follow the message before it?"""
+    data = [json.loads(message)["params"]["data"] for message in messages]
+    links = [(before["change_id"], after.get("prev_change_id")) for before, after in itertools.pairwise(data)]
+    return data[0].get("type") == "snapshot" and all(told == follows for told, follows in links)
+
+
+def test_captured_books_whose_messages_follow_each_other_stay_valid(captures):
+    found = {key: messages for key, messages in channels(captures).items() if is_chained(messages)}
     if not found:
-        pytest.skip(f"no whole sessions in {captures}")
+        pytest.skip(f"no whole books in {captures}")
     for (_, channel), messages in found.items():
         assert follow(messages, channel.split(".")[1]).state == "valid"
 

@@ -5,9 +5,10 @@ the right form and continues the chain does the first level change. The book is 
 says it is, or says that it is not: after a gap, a contradiction or a number that does not fit it is stale, shows
 nothing, and ignores changes until the next snapshot. Nothing here repairs, guesses or skips.
 
-What contradicts the book makes it stale: a delete or change of a level that is not there, an amount of zero or less, a
-level twice in a snapshot, a best bid not below the best ask after a whole message. A `new` for a level that is
-there is taken as its amount, which is the total either way. Prices may be negative (spreads have such), amounts not.
+What contradicts the book makes it stale: a delete of a level that is not there, an amount of zero or less, a level
+twice in a snapshot, a best bid not below the best ask after a whole message. A `new` for a level that is there and a
+`change` for one that is not set its amount, which is the total either way. Prices may be negative (spreads have such),
+amounts not.
 
 Numbers are int64 mantissas in two scales, one for prices and one for amounts, which become finer when a finer number
 comes and begin anew when the book has become stale.
@@ -27,7 +28,6 @@ from wsx._book_message cimport (
     BIDS,
     CHANGE,
     CHANGE_ID,
-    CHANGED,
     DELETE,
     FINE,
     NEW,
@@ -512,7 +512,7 @@ cdef class OrderBook:
             return FINE                  # many exchanges remove what was never shown
         if edit.action == BARE:
             return BAD_FORM
-        if edit.action == DELETE or edit.action == CHANGED:
+        if edit.action == DELETE:
             return UNKNOWN_LEVEL
         return BAD_AMOUNT if level.amount <= 0 else _insert(&self._sides[edit.side], place, level)
 

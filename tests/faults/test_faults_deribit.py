@@ -412,7 +412,7 @@ class TestRow7:
         "wrong",
         [
             {"bids": [["delete", 1.5, 0.0]]},
-            {"bids": [["change", 1.5, 10.0]]},
+            {"bids": [["change", 1.5, -10.0]]},
             {"asks": [["new", 1e7, -10.0]]},
             {"asks": [["new", 1e7, 0.0]]},
             {"asks": [["new", 0.5, 10.0]]},
