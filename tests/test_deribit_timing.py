@@ -2,10 +2,30 @@
 
 import pytest
 
-from wsx.adapters.deribit.timing import Split, Timing
+from wsx.adapters.deribit.timing import Split, Timing, times_of
 
 SENT_NS = 1_000_000_000_000_000_000  # on our wall clock
 US_IN = SENT_NS // 1000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"jsonrpc":"2.0","id":1,"result":[],"usIn":17,"usOut":20,"usDiff":3,"testnet":true}',
+        b'{"usOut":20,"usDiff":3,"usIn":17,"result":' + b"1" * 300 + b"}",
+        b'{ "id": 1, "usIn" : 17,\n "testnet" : false, "usOut" : 20 }',
+        b'{"result":{"usIn":1,"usOut":2},"usIn":17,"usOut":20}',
+    ],
+)
+def test_the_times_of_an_answer_are_found_in_any_order(answer):
+    assert times_of(answer) == (17, 20)
+
+
+@pytest.mark.parametrize(
+    "times", ["", '"usIn":17', '"usIn":17,"usOut":null', '"usIn":17.5,"usOut":2e3', '"usIn":-1,"usOut":2']
+)
+def test_an_answer_that_does_not_say_both_times_has_none(times):
+    assert times_of(f'{{"result":"\\"usIn\\":1,\\"usOut\\":2",{times}}}'.encode()) is None
 
 
 def test_what_the_exchange_took_is_not_the_wires():

@@ -9,7 +9,6 @@ Not here: the protocol (protocol.py), the requests' names (requests.py), the boo
 
 import asyncio
 import contextlib
-import re
 import time
 from collections.abc import Callable, Collection
 from typing import Any, Literal
@@ -23,7 +22,7 @@ from wsx.adapters.deribit.books import LiveBook
 from wsx.adapters.deribit.errors import TOO_MANY_REQUESTS
 from wsx.adapters.deribit.protocol import DeribitAdapter
 from wsx.adapters.deribit.requests import PublicRequests
-from wsx.adapters.deribit.timing import Split, Timing
+from wsx.adapters.deribit.timing import Split, Timing, times_of
 from wsx.adapters.exchange import Connecting, Exchange
 from wsx.config import Config, make_config
 from wsx.connection import End
@@ -40,8 +39,6 @@ from wsx.telemetry import EVENTS
 
 _VENUES = {"test": "wss://test.deribit.com/ws/api/v2", "prod": "wss://www.deribit.com/ws/api/v2"}
 _HOSTS = frozenset(parse_url(url).host for url in _VENUES.values())
-_TIMES = re.compile(rb'"usIn":(\d{1,18}),"usOut":(\d{1,18})')
-_TAIL = 200  # bytes of an answer's end that hold its times
 _ANSWERED = EVENTS["request.answered"]
 
 
@@ -165,11 +162,11 @@ class Deribit(Exchange, PublicRequests):
 
     def _observe(self, pending: Pending, message: Message, error: RpcError | None) -> None:
         """Each answer: how long it took, and whether the exchange has had enough."""
-        times = _TIMES.search(message.data, max(len(message.data) - _TAIL, 0))
+        times = times_of(message.data)
         if times is not None:
             total_ns = message.received_ns - pending.sent_ns
             sent_wall_ns = time.time_ns() - (time.monotonic_ns() - pending.sent_ns)
-            split = self.timing.note(sent_wall_ns, total_ns, int(times[1]), int(times[2]))
+            split = self.timing.note(sent_wall_ns, total_ns, *times)
             self._tell_split(pending, message, split)
         if error is not None and error.code == TOO_MANY_REQUESTS:
             self._back_off(pending.method)

@@ -2,14 +2,17 @@
 
 Each answer says when the exchange received the request (`usIn`) and when it answered (`usOut`), in microseconds of its
 own clock. Pure: the times are arguments.
-Not here: reading them from an answer (session.py).
+Not here: asking, and when that was (session.py).
 """
 
+import re
 from dataclasses import dataclass
 
 from wsx._telemetry import Histogram
 
 _KEPT = 64  # round trips, of which the fastest says most about the offset
+_TIME = re.compile(rb'"(usIn|usOut)"\s*:\s*(\d{1,18})(?=[\s,}])')
+_ENDS = 200  # bytes of an answer that hold its times: the last ones as the exchange writes it, else the first ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,15 @@ class Split:
     exchange_ns: int
     wire_ns: int
     offset_ns: int
+
+
+def times_of(answer: bytes) -> tuple[int, int] | None:
+    """`usIn` and `usOut` of an answer, in whatever order; None where it does not say both."""
+    for end in (answer[-_ENDS:], answer[:_ENDS]):
+        times = dict(_TIME.findall(end))
+        if len(times) == 2:
+            return int(times[b"usIn"]), int(times[b"usOut"])
+    return None
 
 
 class Timing:
