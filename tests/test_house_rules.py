@@ -17,6 +17,7 @@ ROOMS = ("wsx", "bench", "examples", "tools")
 EXCEPTIONS = {
     "wsx/errors.py": "the error tree, drawn and defined in one place",
     "wsx/events.py": "one small frozen class an event",
+    "wsx/adapters/deribit/channels.py": "one small function a kind of channel",
     "wsx/adapters/deribit/market_data.py": "one small frozen struct a kind of data, as the exchange names them",
     "wsx/_frame.pyx:parse_header": "inner loop: reads as the diagram of RFC 6455 5.2, a field or a rejection a line",
     "wsx/_frame.pyx:feed": "inner loop over a stream's bytes: a call a frame would cost more than its work",

@@ -17,6 +17,19 @@ _DEPTHS = (1, 10, 20)
 _RESOLUTIONS = ("1", "3", "5", "10", "15", "30", "60", "120", "180", "360", "720", "1D")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")  # no instrument's or index's name holds a dot
 _PRIVATE = "user."
+_OF_AN_INDEX = {
+    "price": "deribit_price_index",
+    "ranking": "deribit_price_ranking",
+    "statistics": "deribit_price_statistics",
+    "volatility": "deribit_volatility_index",
+    "expiration": "estimated_expiration_price",
+    "option_marks": "markprice.options",
+}
+_OF_THE_PLATFORM = {
+    "state": "platform_state",
+    "public_methods": "platform_state.public_methods_state",
+    "announcements": "announcements",
+}
 
 
 def book(
@@ -49,10 +62,52 @@ def ticker(instrument: str, interval: Interval = "100ms") -> str:
     return _by_instrument("ticker", instrument, interval)
 
 
+def incremental_ticker(instrument: str) -> str:
+    """The same once a second at most: whole at first, then what has changed. Raises ValueError."""
+    return f"incremental_ticker.{_name('instrument', instrument)}"
+
+
+def quote(instrument: str) -> str:
+    """Best prices and amounts of an instrument, whenever they change. Raises ValueError."""
+    return f"quote.{_name('instrument', instrument)}"
+
+
+def perpetual(instrument: str, interval: Interval = "100ms") -> str:
+    """The interest rate of a perpetual. interval: "raw" needs a login. Raises ValueError."""
+    return _by_instrument("perpetual", instrument, interval)
+
+
 def chart(instrument: str, resolution: str | int) -> str:
     """Candles of trades. resolution: minutes ("1" to "720") or "1D". Raises ValueError."""
     _check("resolution", str(resolution), _RESOLUTIONS)
     return f"chart.trades.{_name('instrument', instrument)}.{resolution}"
+
+
+def index(name: str, what: str = "price") -> str:
+    """Of an index such as "btc_usd": its price; the sources of it ("ranking"); its day ("statistics"); its "volatility".
+
+    "expiration": the price at which what expires next would settle now. "option_marks": the mark prices of all options
+    on it. Raises ValueError.
+    """
+    _check("what", what, tuple(_OF_AN_INDEX))
+    return f"{_OF_AN_INDEX[what]}.{_name('index', name)}"
+
+
+def instrument_state(kind: Kind = "any", currency: str = "any") -> str:
+    """Instruments that come, go or change, of a kind and a currency. Raises ValueError."""
+    _check("kind", kind, _KINDS)
+    return f"instrument.state.{kind}.{_name('currency', currency)}"
+
+
+def platform(what: str = "state") -> str:
+    """Of the platform: its "state" (locked, maintenance), its "public_methods", its "announcements". Raises ValueError."""
+    _check("what", what, tuple(_OF_THE_PLATFORM))
+    return _OF_THE_PLATFORM[what]
+
+
+def portfolio(currency: str = "any") -> str:
+    """One's own account in a currency, such as "btc". Raises ValueError."""
+    return f"user.portfolio.{_name('currency', currency)}"
 
 
 def user(

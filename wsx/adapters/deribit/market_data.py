@@ -117,6 +117,60 @@ class Index(msgspec.Struct, frozen=True, gc=False):
     timestamp: int
 
 
+class IndexSource(msgspec.Struct, frozen=True, gc=False):
+    """An exchange whose price counts in an index (deribit_price_ranking). weight: percent. original_price: as it said."""
+
+    identifier: str
+    timestamp: int
+    enabled: bool | None = None
+    price: float | None = None
+    original_price: float | None = None
+    weight: float | None = None
+
+
+class IndexStatistics(msgspec.Struct, frozen=True, gc=False):
+    """An index over the last 24 hours (deribit_price_statistics)."""
+
+    index_name: str
+    low24h: float | None = None
+    high24h: float | None = None
+    change24h: float | None = None
+    high_volatility: bool | None = None
+
+
+class Volatility(msgspec.Struct, frozen=True, gc=False):
+    """The volatility index (deribit_volatility_index), percent a year."""
+
+    index_name: str
+    timestamp: int
+    volatility: float
+
+
+class ExpirationPrice(msgspec.Struct, frozen=True, gc=False):
+    """What expires next would settle at this price (estimated_expiration_price), `seconds` from now."""
+
+    price: float
+    seconds: int | None = None
+    is_estimated: bool | None = None
+
+
+class MarkPrice(msgspec.Struct, frozen=True, gc=False):
+    """Of an option (markprice.options). iv: of 1, not percent."""
+
+    instrument_name: str
+    mark_price: float
+    timestamp: int | None = None
+    iv: float | None = None
+
+
+class Interest(msgspec.Struct, frozen=True, gc=False):
+    """The interest rate of a perpetual."""
+
+    interest: float
+    timestamp: int | None = None
+    index_price: float | None = None
+
+
 class Candle(msgspec.Struct, frozen=True, gc=False):
     """A bar of chart.trades; the last one is said again with each trade. tick: its beginning, ms."""
 
@@ -143,6 +197,7 @@ class PlatformState(msgspec.Struct, frozen=True, gc=False):
     locked: bool | None = None
     price_index: str | None = None
     maintenance: bool | None = None
+    reasons: tuple[str, ...] | None = None
 
 
 # A channel, or its beginning up to a dot.
@@ -151,7 +206,13 @@ _TYPES: dict[str, Any] = {
     "ticker.": Ticker,
     "incremental_ticker.": Ticker,
     "quote.": Quote,
+    "perpetual.": Interest,
     "deribit_price_index.": Index,
+    "deribit_price_ranking.": list[IndexSource],
+    "deribit_price_statistics.": IndexStatistics,
+    "deribit_volatility_index.": Volatility,
+    "estimated_expiration_price.": ExpirationPrice,
+    "markprice.options.": list[MarkPrice],
     "chart.trades.": Candle,
     "instrument.state.": InstrumentState,
     "platform_state": PlatformState,
