@@ -25,7 +25,7 @@ class Line:
         settings = wsx.Config(**{"ping_interval": 10, "ping_timeout": 5} | config)
         self.heartbeat = Heartbeat(self, self, settings, self.telemetry, self.loop, self.loop)
 
-    def send_control(self, opcode, payload):
+    def write(self, opcode, payload):
         assert opcode == 0x9
         self.pings.append((self.loop.time(), payload))
         if self._answers_after is not None:

@@ -59,6 +59,7 @@ LAYERS = {
         "wsx.evidence",
         "wsx.explanation",
         "wsx.heartbeat",
+        "wsx.keep_alive",
         "wsx.ledger",
         "wsx.outbox",
         "wsx.reconnection",

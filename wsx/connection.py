@@ -19,6 +19,7 @@ from wsx.errors import ConnectionLost, DataTimeout, InvalidUtf8, MessageTooBig, 
 from wsx.evidence import Measured, ask_socket, phrases
 from wsx.headers import CheckedHeaders
 from wsx.heartbeat import Heartbeat
+from wsx.keep_alive import KeepAlive
 from wsx.transport.base import Dial, Opening, Transport
 
 _PING, _PONG, _CLOSE = 0x9, 0xA, 0x8
@@ -83,6 +84,7 @@ class Connection:
         self._telemetry, self._clock = telemetry, clock
         self._loop = asyncio.get_running_loop()
         self.end: asyncio.Future[End] = self._loop.create_future()
+        self._keep_alives: list[KeepAlive] = []
         self._data_watch = DataWatch(config.data_timeout, telemetry, self._loop, clock, self._on_stale)
         self.heartbeat = Heartbeat(self, owner, config, telemetry, self._loop, clock)
         self.assembler = Assembler(
@@ -126,6 +128,14 @@ class Connection:
             self.transport.abort()
             self.on_disconnected()
 
+    def repeat(self, opcode: int, payload: bytes, seconds: float) -> None:
+        """Write a message every `seconds` until the connection closes. Raises ValueError."""
+        keep_alive = KeepAlive(lambda: self.write(opcode, payload), seconds, self._loop)
+        if self.closing:
+            keep_alive.stop()
+        else:
+            self._keep_alives.append(keep_alive)
+
     def drop(self) -> None:
         """End now, without a word to anybody: its restoring has failed, and that error is told instead."""
         self.abort(ConnectionLost("it could not be restored"))
@@ -154,7 +164,7 @@ class Connection:
         elif self.transport.writer.buffered:
             self._pending_pong = payload
         else:
-            self.send_control(_PONG, payload)
+            self.write(_PONG, payload)
 
     def on_close(self, code: int, reason: str) -> None:
         """The peer's CLOSE: answered with its own code; then the server closes the socket (RFC 6455 7.1.1)."""
@@ -189,7 +199,7 @@ class Connection:
     def on_writing_resumed(self) -> None:
         payload, self._pending_pong = self._pending_pong, None
         if payload is not None and not self.closing:
-            self.send_control(_PONG, payload)
+            self.write(_PONG, payload)
         self._owner.on_writable()
 
     def on_broken(self, error: Exception) -> None:
@@ -199,8 +209,8 @@ class Connection:
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
-    def send_control(self, opcode: int, payload: bytes) -> None:
-        """Write a control frame; a socket that is already gone says so by itself, through `on_disconnected`."""
+    def write(self, opcode: int, payload: bytes) -> None:
+        """Write a frame past every queue; a socket that is already gone says so by itself, through `on_disconnected`."""
         try:
             self.transport.writer.send(opcode, payload)
         except ConnectionError:
@@ -210,7 +220,7 @@ class Connection:
         if not self._close_sent:
             self._close_sent = True
             payload = b"" if code == _NO_STATUS else code.to_bytes(2, "big") + reason.encode()
-            self.send_control(_CLOSE, payload)
+            self.write(_CLOSE, payload)
 
     def _settle(self, outcome: End) -> None:
         """The outcome is known: nothing more is read; the socket may take `close_timeout` to go."""
@@ -234,6 +244,8 @@ class Connection:
         return phrases(measured)
 
     def _stop_watching(self) -> None:
+        while self._keep_alives:  # they refer to this connection
+            self._keep_alives.pop().stop()
         self.heartbeat.stop()
         self._data_watch.stop()
 

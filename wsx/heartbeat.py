@@ -23,8 +23,8 @@ _MOST_PENDING = 64  # pings by hand that wait for their PONG at the same time
 class Line(Protocol):
     """What a heartbeat needs of its connection."""
 
-    def send_control(self, opcode: int, payload: bytes) -> None:
-        """Write a control frame."""
+    def write(self, opcode: int, payload: bytes) -> None:
+        """Write a frame."""
 
     def abort(self, error: WsxError) -> None:
         """The peer is dead."""
@@ -119,7 +119,7 @@ class Heartbeat:
     def _send(self) -> bytes:
         payload = os.urandom(8)
         self._sent_ns[payload] = self._clock.now_ns()
-        self._line.send_control(_PING, payload)
+        self._line.write(_PING, payload)
         return payload
 
     def _forget(self, payload: bytes) -> None:

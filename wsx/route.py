@@ -44,9 +44,16 @@ class Route:
         """Send a message past the rate limit. Raises NotConnected where the connection has ended."""
         if self._connection.closing:
             raise NotConnected("the connection ended before it was restored; nothing was sent")
-        as_text = isinstance(data, str) if text is None else text
-        payload = data.encode() if isinstance(data, str) else data
-        self._connection.transport.writer.send(_TEXT if as_text else _BINARY, payload)
+        self._connection.transport.writer.send(*_framed(data, text))
+
+    def repeat(self, data: Any, seconds: float, *, text: bool | None = None) -> None:
+        """Send a message every `seconds`, past the rate limit, for as long as this connection lives.
+
+        For an exchange that wants to hear a ping of its own kind, such as `{"op":"ping"}`; what it answers is a message
+        like any other. Raises ValueError where `seconds` is not above 0.
+        """
+        opcode, payload = _framed(data, text)
+        self._connection.repeat(opcode, bytes(payload), seconds)
 
     async def request(self, data: Any, is_answer: IsAnswer, *, timeout: float) -> Message:
         """Send, and wait for the first message that `is_answer` accepts; it does not reach the user.
@@ -125,6 +132,12 @@ async def restore(route: Route, hooks: Iterable[Hook], subscriptions: Mapping[An
         failure = route.give_up(error)
         raise failure from failure.__cause__
     return list(route.held)
+
+
+def _framed(data: Any, text: bool | None) -> tuple[int, Any]:
+    """Opcode and payload of a message."""
+    as_text = isinstance(data, str) if text is None else text
+    return _TEXT if as_text else _BINARY, data.encode() if isinstance(data, str) else data
 
 
 def _accepts(is_answer: IsAnswer, message: Message, answer: "asyncio.Future[Message]") -> bool:
