@@ -16,6 +16,7 @@ from wsx.cli.venue import Venue
 from wsx.errors import SubscriptionRefused
 
 _GOOD, _WRONG = 0, 1
+_SHOWN = 8  # instruments that an error names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,8 @@ async def _follow(watch: BookWatch, instrument: str, interval: Interval) -> None
     except SubscriptionRefused:
         listed = [one["instrument_name"] for one in await watch.session.get_instruments()]
         near = difflib.get_close_matches(instrument.upper(), listed)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"it lists {len(listed):,} others"
+        others = f"{len(listed):,}, such as {', '.join(listed[:_SHOWN])}"
+        hint = f"did you mean {' or '.join(near)}?" if near else f"it lists {others}"
         raise ValueError(f"there is no instrument {instrument!r} at {watch.venue}; {hint}") from None
 
 
