@@ -398,7 +398,7 @@ class TestSending:
 
     def test_tokens_are_waited_for_or_their_lack_is_said(self, run):
         async def main():
-            bucket = wsx.TokenBucket(rate=50, burst=2)
+            bucket = wsx.TokenBucket(rate=4, burst=2)
             async with opened(rate_limit=bucket) as (client, peer):
                 client.send_nowait("1", cost=2)
                 with pytest.raises(errors.RateLimited) as caught:
@@ -408,7 +408,7 @@ class TestSending:
                 assert not waiting.done()
                 await waiting
                 seen = [(await peer.frame()).payload for _ in range(2)]
-                return seen, 0 < caught.value.retry_after <= 0.02, client.telemetry.snapshot()["sends_rate_limited"]
+                return seen, 0 < caught.value.retry_after <= 0.25, client.telemetry.snapshot()["sends_rate_limited"]
 
         assert run(main()) == ([b"1", b"2"], True, 1)
 
@@ -951,6 +951,21 @@ class TestNeverClosed:
 
         done = run_bounded(main())
         assert "ResourceWarning: <Client 'forgotten' open> was never closed" in done.stderr
+
+    def test_the_warning_names_the_client_and_what_to_do(self, run):
+        async def main():
+            async with RawServer() as server:
+                client = await connect(server.url, name="forgotten")
+                with pytest.warns(ResourceWarning) as warned:
+                    client.__del__()  # as the collector would; the client is closed in order below
+                peer = await server.peer()
+                closing = asyncio.ensure_future(client.close())
+                await peer.answer_close()
+                await closing
+                return warned
+
+        warned = run(main())
+        assert any("'forgotten'" in str(each.message) and "client.close()" in str(each.message) for each in warned)
 
     def test_one_that_could_not_be_opened_does_not(self, run):
         async def main():

@@ -13,6 +13,7 @@ import websockets
 import wsx
 from wsx._frame import encode
 from wsx.testing import EchoServer, LocalServer
+from wsx.testing.certificates import Authority
 
 connect = partial(wsx.connect, reconnect=False)  # an end is an end here
 
@@ -42,6 +43,17 @@ async def rest_of(reader, writer):
     writer.close()
     await writer.wait_closed()
     return data
+
+
+def test_a_server_that_does_not_run_has_no_port():
+    with pytest.raises(RuntimeError, match="is not running; enter it"):
+        EchoServer().port  # noqa: B018, a property
+
+
+def test_without_trustme_tls_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "trustme", None)  # as where it is not installed
+    with pytest.raises(ImportError, match=r"pip install 'wsx\[testing\]'"):
+        Authority()
 
 
 async def answer_to(request):

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from functools import partial
 
 import pytest
@@ -38,6 +39,24 @@ class TestBothWays:
                 return [(await client.recv()).data for _ in sent]
 
         assert run(main()) == ["grüße".encode(), b"\x00\xff", b"", b"x" * 3000]
+
+    def test_what_the_door_does_not_understand_is_rejected(self):
+        async def main():
+            with pytest.raises(wsx.errors.HandshakeRejected) as caught:
+                await connect(echo_server(), headers={"X-Long": "x" * 100_000})
+            return caught.value.status
+
+        assert run(main()) == 400
+
+    def test_an_opening_has_its_deadline_here_too(self):
+        async def main():
+            opening = asyncio.ensure_future(connect(echo_server(), connect_timeout=0.001))
+            asyncio.get_running_loop().call_soon(time.sleep, 0.01)  # the loop is held up as it opens
+            with pytest.raises(wsx.errors.ConnectionFailed) as caught:
+                await opening
+            return caught.value.stage
+
+        assert run(main()) == "upgrade"
 
     def test_a_ping_comes_back(self):
         async def main():

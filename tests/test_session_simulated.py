@@ -428,6 +428,18 @@ def test_an_error_says_how_much_was_in_flight():
     assert run(main) == [3, 3, 3]
 
 
+def test_data_that_comes_at_the_last_look_is_data():
+    async def main(loop):
+        server = MemoryServer(Door())
+        async with connect(server, loop, data_timeout=30, ping_interval=None) as client:
+            await asyncio.sleep(30.005)  # the limit has passed, and the socket is looked at once more
+            server.connections[0].send("x")
+            await asyncio.sleep(29)
+            return client.epoch
+
+    assert run(main) == 1
+
+
 @pytest.mark.parametrize("messages", [0, 3])
 def test_a_server_that_only_pongs_leaves_a_client_blind_since_its_last_message(messages):
     async def main(loop):

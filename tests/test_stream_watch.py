@@ -102,6 +102,35 @@ def test_whoever_is_told_may_end_the_connection(simulate):
     simulate(scenario)
 
 
+def test_whoever_is_told_of_one_stream_may_take_away_another(simulate):
+    async def scenario(watch):
+        def tell(kind, **fields):
+            watch.told.append((kind, fields))
+            if kind is StaleData:
+                watch.streams.forget("b")
+
+        watch.streams._tell = tell
+        watch.streams.watch("a", watch.got.append, 10)
+        watch.streams.watch("b", watch.got.append, 10)
+        watch.streams.start()
+        await asyncio.sleep(60)
+
+    assert simulate(scenario).stale() == [("a", 10 * S + LAST_LOOK)]
+
+
+def test_a_message_that_ends_a_silence_while_the_watch_rests_begins_no_look(simulate):
+    async def scenario(watch):
+        a = watch.streams.watch("a", watch.got.append, 10)
+        watch.streams.start()
+        await asyncio.sleep(20)
+        watch.streams.stop()
+        a(Message(b"x"))
+        assert watch.loop.pending_timers() == []
+
+    watch = simulate(scenario)
+    assert [gap.stream for gap in watch.gaps()] == ["a"]
+
+
 @pytest.mark.parametrize("limit", [0, -1, float("nan")])
 def test_a_limit_is_above_zero(simulate, limit):
     async def scenario(watch):

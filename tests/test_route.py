@@ -1,0 +1,72 @@
+"""The private way of a hook: what it asks, and what that becomes when somebody fails.
+
+Not here: hooks and reconnection (test_session.py), repeated messages (test_keep_alive.py).
+"""
+
+import asyncio
+
+import pytest
+from raw_server import LOOPS, TEXT, RawServer, connect, frame, run_bounded
+
+from wsx.errors import NotConnected
+
+
+@pytest.fixture(params=LOOPS)
+def run(request):
+    return lambda main: run_bounded(main, request.param)
+
+
+def test_a_test_that_raises_fails_its_own_hook_and_the_message_is_the_users(run):
+    seen = []
+
+    async def hook(route):
+        with pytest.raises(ZeroDivisionError):
+            await route.request("1", lambda message: 1 / 0, timeout=5)
+        seen.append((await route.request("2", lambda message: message.text == "two", timeout=5)).text)
+
+    async def main():
+        async with RawServer() as server:
+            opening = asyncio.ensure_future(connect(server.url, on_open=[hook], close_timeout=0.5))
+            peer = await server.peer()
+            await peer.frame()
+            peer.send(frame(TEXT, b"one"))
+            await peer.frame()
+            peer.send(frame(TEXT, b"two"))
+            client = await opening
+            seen.append((await client.recv()).text)
+            closing = asyncio.ensure_future(client.close())
+            await peer.answer_close()
+            await closing
+
+    run(main())
+    assert seen == ["two", "one"]
+
+
+def test_an_answer_that_is_there_already_is_kept_when_the_connection_ends(run):
+    outcomes = []
+
+    async def ask(route, text):
+        try:
+            outcomes.append((await route.request(text, lambda message: message.text == text, timeout=5)).text)
+        except NotConnected as error:
+            outcomes.append(type(error))
+        except ConnectionError as error:
+            outcomes.append(type(error).__name__)
+
+    async def hook(route):
+        await asyncio.gather(ask(route, "a"), ask(route, "b"))
+
+    async def main():
+        async with RawServer() as server:
+            opening = asyncio.ensure_future(connect(server.url, on_open=[hook]))
+            peer = await server.peer()
+            await peer.frame()
+            await peer.frame()
+            peer.send(frame(TEXT, b"a"), b"\x88\x02\x03\xe8")  # an answer and a CLOSE, read at once
+            peer.close()
+            with pytest.raises(ConnectionError):
+                await opening
+            await server.deserted()
+
+    run(main())
+    assert outcomes == ["a", "ConnectionClosed"]
