@@ -126,6 +126,8 @@ class TestRequest:
                 for timeout in (0, -1, float("nan")):
                     with pytest.raises(ValueError, match="timeout must be more than 0"):
                         await requests.request("m", timeout=timeout)
+                with pytest.raises(ValueError, match="deadline must be a time of the loop's clock"):
+                    await requests.request("m", deadline=float("nan"))
                 with pytest.raises(ValueError, match="most_pending must be at least 1"):
                     wsx.JsonRpc(client, most_pending=0)
                 with pytest.raises(TypeError, match="a client, or the route of an on_open hook"):
@@ -161,13 +163,25 @@ class TestDeadlines:
         async def main():
             async with rpc() as (_, _, requests, _):
                 loop = asyncio.get_running_loop()
-                for bounds in (
-                    {"timeout": None, "deadline": loop.time() + 0.02},
-                    {"timeout": 30, "deadline": loop.time() + 0.02},
-                    {"timeout": 0.02, "deadline": loop.time() + 30},
-                ):
+                for timeout, ahead in ((None, 0.02), (30, 0.02), (0.02, 30)):
                     with pytest.raises(AnswerTimeout):
-                        await requests.request("silent", **bounds)
+                        await requests.request("silent", timeout=timeout, deadline=loop.time() + ahead)
+
+        run(main())
+
+    def test_what_is_too_late_already_is_not_sent(self, run):
+        async def main():
+            async with rpc() as (_, client, requests, _):
+                sent = client.telemetry.snapshot()["messages_sent"]
+                for ago in (0, 0.001, 1e9, float("inf")):
+                    passed = asyncio.get_running_loop().time() - ago
+                    with pytest.raises(SendTimeout, match="of buy had passed already; nothing was sent") as caught:
+                        await requests.request("buy", deadline=passed)
+                    assert (caught.value.outcome, caught.value.method) == (wsx.Outcome.NOT_SENT, "buy")
+                    with pytest.raises(SendTimeout):
+                        await requests.batch([("buy", None)], deadline=passed)
+                assert client.telemetry.snapshot()["messages_sent"] == sent
+                assert requests.pending == 0
 
         run(main())
 

@@ -11,4 +11,4 @@ cdef class Asking:
     cdef object _encode                  # (request_id, method, params) -> bytes
     cpdef object _sent(self, Pending pending)
     cpdef bint _write_at_once(self, object payload) except -1
-    cdef object _until(self, object timeout, object deadline)
+    cpdef object _until(self, str method, object timeout, object deadline)

@@ -14,7 +14,7 @@ from orjson import dumps as _dumps
 from wsx._clock cimport monotonic_ns
 from wsx._correlation cimport Pending
 
-from wsx.errors import Backpressure, RateLimited
+from wsx.errors import Backpressure, RateLimited, SendTimeout
 
 cdef dict _heads = {}                    # method -> how its requests begin
 cdef const char* ID = b',"id":'
@@ -37,14 +37,14 @@ cdef class Asking:
     async def request(self, str method not None, params=None, *, timeout=30.0, deadline=None, bint whole=False):
         """Ask, and give the result. timeout: seconds for all of it. deadline: the same on the loop's clock (`loop.time()`).
 
-        The earlier of the two counts. whole: give the `Message` that answers instead, for what stands beside its result
+        The earlier of the two counts; where it has passed already, nothing is sent. whole: give the `Message` that answers instead, for what stands beside its result
         (Deribit's usIn and usOut) and when it came. Raises an error whose `outcome` says what became of the request: `rejected`
         (RpcError); `not_sent` (NotConnected, ConnectionClosed, SendTimeout, TooManyPending); `unknown` (AnswerTimeout,
         OutcomeUnknown). TypeError and ValueError for wrong arguments.
         """
         cdef Pending pending
         waiter = self._create_future()
-        pending = self.correlator.open(method, self._until(timeout, deadline), waiter)
+        pending = self.correlator.open(method, self._until(method, timeout, deadline), waiter)
         pending.whole = whole
         try:
             payload = self._encode(pending.request_id, method, params)
@@ -66,24 +66,28 @@ cdef class Asking:
             return False
         return True
 
-    cdef object _until(self, object timeout, object deadline):
-        """When the waiting ends, on the loop's clock; None: never."""
-        if timeout is None:
-            return deadline
-        if not timeout > 0:
-            raise ValueError(f"timeout must be more than 0 seconds, or None, got {timeout!r}")
-        until = self._time() + timeout
-        return until if deadline is None or until < deadline else deadline
+    cpdef object _until(self, str method, object timeout, object deadline):
+        """When the waiting ends, on the loop's clock; None: never. Raises SendTimeout where that has passed already."""
+        if timeout is None and deadline is None:
+            return None
+        now = self._time()
+        if timeout is not None:
+            if not timeout > 0:
+                raise ValueError(f"timeout must be more than 0 seconds, or None, got {timeout!r}")
+            until = now + timeout
+            if deadline is None or until < deadline:
+                return until
+        if not deadline > now:
+            if deadline != deadline:
+                raise ValueError("deadline must be a time of the loop's clock, or None, got nan")
+            raise SendTimeout(0.0, method)
+        return deadline
 
     cpdef object _sent(self, Pending pending):
         """Its bytes have gone."""
         pending.sent_ns = monotonic_ns()
         if self.correlator.sent(pending):
             self._set_timer(pending.deadline)
-
-    def _end_of(self, timeout, deadline):
-        """When the waiting of a batch ends."""
-        return self._until(timeout, deadline)
 
     async def _send_patiently(self, payload, pending, params):
         """Write it once there are tokens and room; the requester knows how."""

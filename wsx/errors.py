@@ -535,17 +535,18 @@ class RateLimitTimeout(RateLimited, TimeoutError):
 
 
 class SendTimeout(WsxError, TimeoutError):
-    """A message waited for tokens or room until its deadline. timeout: seconds that was. Nothing was sent."""
+    """A message waited for tokens or room until its deadline. timeout: seconds that was, 0 for a deadline that had passed
+    before. Nothing was sent."""
 
     outcome = Outcome.NOT_SENT
 
     def __init__(self, timeout: float, method: str = "", *, context: ErrorContext | None = None) -> None:
         self.timeout = timeout
         self.method = method
-        text = (
-            f"{_printable(method) or 'the message'} could not leave within its deadline of {timeout:g} s; nothing was"
-            " sent; look at client.health() for what is full, or give it longer"
-        )
+        what = _printable(method) or "the message"
+        late = f"the deadline of {what} had passed already; nothing was sent; give it a later one"
+        full = f"{what} could not leave within its deadline of {timeout:g} s; nothing was sent; look at client.health()"
+        text = f"{full} for what is full, or give it longer" if timeout else late
         super().__init__(text, context=context)
 
 

@@ -53,7 +53,7 @@ class JsonRpc(Requester):
         """
         if not calls:
             raise ValueError("a batch needs at least one call (JSON-RPC 2.0, 6); nothing was sent")
-        until = self._end_of(timeout, deadline)
+        until = self._until("the batch", timeout, deadline)
         members: list[Pending] = []
         try:
             payloads = [self._open(members, method, params, until) for method, params in calls]
