@@ -25,6 +25,12 @@ def test_all_is_sorted_and_without_repetition():
     assert list(wsx.__all__) == sorted(set(wsx.__all__))
 
 
+def test_an_exchange_that_is_not_there_is_no_attribute():
+    with pytest.raises(AttributeError, match="no attribute 'mtgox'"):
+        wsx.adapters.mtgox  # noqa: B018, an attribute
+    assert {"connect", "adapters", "errors"} <= set(dir(wsx))
+
+
 def test_each_name_of_all_is_there():
     missing = [name for name in wsx.__all__ if not hasattr(wsx, name)]
     assert not missing

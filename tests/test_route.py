@@ -42,6 +42,39 @@ def test_a_test_that_raises_fails_its_own_hook_and_the_message_is_the_users(run)
     assert seen == ["two", "one"]
 
 
+def test_a_test_may_end_the_connection_and_each_who_asks_has_one_outcome(run):
+    outcomes = []
+
+    async def ask(route, text, is_answer):
+        try:
+            outcomes.append((await route.request(text, is_answer, timeout=5)).text)
+        except ConnectionError as error:
+            outcomes.append(type(error).__name__)
+
+    async def hook(route):
+        def end(message):
+            route.drop()
+            return True
+
+        await asyncio.gather(
+            ask(route, "a", lambda message: message.text == "a"), ask(route, "b", lambda m: m.text == "b" and end(m))
+        )
+
+    async def main():
+        async with RawServer() as server:
+            opening = asyncio.ensure_future(connect(server.url, on_open=[hook]))
+            peer = await server.peer()
+            await peer.frame()
+            await peer.frame()
+            peer.send(frame(TEXT, b"a") + frame(TEXT, b"b"))  # read at once
+            with pytest.raises(ConnectionError):
+                await opening
+            await server.deserted()
+
+    run(main())
+    assert outcomes == ["a", "ConnectionLost"]
+
+
 def test_an_answer_that_is_there_already_is_kept_when_the_connection_ends(run):
     outcomes = []
 

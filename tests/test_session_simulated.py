@@ -369,6 +369,33 @@ def test_a_machine_that_slept_while_it_waited_to_try_again_tries_at_once():
     run(main)
 
 
+def test_a_sleep_is_nothing_to_who_waits_for_a_person():
+    async def main(loop):
+        seen, statuses = [], [None, 401]
+        server = MemoryServer(Door(check=lambda request: statuses.pop(0)))
+        async with connect(server, loop, on_event=seen.append) as client:
+            server.connections[0].abort()
+            while client.state is not wsx.State.HALTED:
+                await asyncio.sleep(1)
+            loop.suspend(3600)
+            await asyncio.sleep(2)
+            return client.state, [event.suspended_ns // 10**9 for event in seen if isinstance(event, events.Suspended)]
+
+    assert run(main) == (wsx.State.HALTED, [])
+
+
+def test_a_connection_that_ends_before_messages_may_flow_is_followed_by_another():
+    async def main(loop):
+        server = MemoryServer(Door())
+        async with connect(server, loop) as client:
+            client._session.connection.drop()  # in the same turn of the loop
+            await client.wait_open()
+            server.connections[0].send("x")
+            return client.epoch, (await client.recv()).text
+
+    assert run(main) == (2, "x")
+
+
 def test_what_cannot_be_kept_is_not_subscribed_to():
     async def main(loop):
         received = []

@@ -4,7 +4,7 @@ Not here: what policies that drop lose (test_drops.py, test_drop_record.py).
 """
 
 import pytest
-from raw_server import BINARY, TEXT, close_frame, frame, opened, read_all, until
+from raw_server import BINARY, TEXT, RawServer, close_frame, connect, frame, opened, read_all, until
 
 from wsx import errors, events
 
@@ -38,6 +38,24 @@ def test_bytes_fill_an_inbox_too(run):
             return before, type(seen[1]), seen[1].inbox_bytes
 
     assert run(main()) == (1, events.ReadingPaused, 1000)
+
+
+def test_what_a_hook_has_held_back_may_fill_the_inbox_exactly(run):
+    async def main():
+        seen = []
+
+        async def hold(route):
+            await until(lambda: len(route.held) == 2)
+
+        async with RawServer(behind=frame(TEXT, b"1") + frame(TEXT, b"2")) as server:
+            options = {"inbox_messages": 2, "on_open": [hold], "on_event": seen.append}
+            async with connect(server.url, **options) as client:
+                peer = await server.peer()
+                peer.send(frame(TEXT, b"3"), close_frame(1000))
+                await until(lambda: len(seen) == 2)
+                return [(await client.recv()).text for _ in range(3)], [type(event) for event in seen[:2]]
+
+    assert run(main()) == (["1", "2", "3"], [events.Opened, events.ReadingPaused])
 
 
 def test_a_pause_that_lasts_too_long_ends_the_connection(run):

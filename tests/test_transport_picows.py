@@ -355,6 +355,19 @@ def test_nothing_that_is_read_after_a_fault_is_delivered_before_it_is_told(run, 
     run(main())
 
 
+def test_the_first_fault_of_a_read_is_the_one_that_counts(run):
+    async def main():
+        async with Dialled() as (transport, _, owner):
+            faults = transport._protocol.faults
+            faults.error("failed", (1002, "the first"))
+            faults.error("failed", (1007, "the second"))
+            await until(lambda: owner.said)
+            await asyncio.sleep(0)
+            assert owner.said == [("failure", 1002)]
+
+    run(main())
+
+
 def test_what_picows_refuses_is_told_with_its_code(run):
     async def main():
         async with Dialled() as (transport, peer, owner):

@@ -143,7 +143,7 @@ def _framed(data: Any, text: bool | None) -> tuple[int, Any]:
 def _accepts(is_answer: IsAnswer, message: Message, answer: "asyncio.Future[Message]") -> bool:
     """Give the message to whom it belongs. A test that raises fails its own hook, nobody else."""
     try:
-        if not is_answer(message):
+        if not is_answer(message) or answer.done():  # it may have ended the connection
             return False
     except Exception as error:
         answer.set_exception(error)

@@ -290,8 +290,8 @@ class Session:
             self.state = State.CLOSING
             if self._route is not None:
                 self._route.drop()
-            if self._driver is not None:
-                await self._driver.stop()
+            assert self._driver is not None  # without one there is no other connection to come
+            await self._driver.stop()
             self._finish(None)
 
     def restart(self) -> None:

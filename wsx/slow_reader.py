@@ -88,13 +88,13 @@ class SlowReader:
         session.tell(ReadingPaused, inbox_messages=len(session.inbox), inbox_bytes=session.inbox.waiting_bytes)
 
     def _give_up(self) -> None:
-        session = self._session
+        session, connection = self._session, self._session.connection
+        assert connection is not None  # its end stops the timer
         messages, size = len(session.inbox), session.inbox.waiting_bytes
         paused_ns = session.now_ns() - self._paused_ns if self._paused_ns is not None else 0
         self.stop()
         session.tell(SlowConsumerEvent, inbox_messages=messages, inbox_bytes=size, paused_ns=paused_ns)
-        if session.connection is not None:
-            session.connection.fail(SlowConsumer(messages, size, paused_ns / 1e9), _POLICY_VIOLATION)
+        connection.fail(SlowConsumer(messages, size, paused_ns / 1e9), _POLICY_VIOLATION)
 
     def _say_failed(self, text: str, error: BaseException, message: Message) -> None:
         self._session.telemetry.add("errors_application")
