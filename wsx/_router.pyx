@@ -345,6 +345,6 @@ cdef object _id_of(const Fields* fields):
 
 cdef int _point(Span* span, bytes text) except -1:
     """Let a span show `text`, which the caller keeps."""
-    span.start = NULL if text is None else <const uint8_t*>PyBytes_AS_STRING(text)
+    span.start = <const uint8_t*>NULL if text is None else <const uint8_t*>PyBytes_AS_STRING(text)
     span.size = 0 if text is None else PyBytes_GET_SIZE(text)
     return 0
