@@ -119,6 +119,9 @@ class TestSubscribe:
                 await exchange.subscribe("a", None)
             with pytest.raises(ValueError, match="may have 57 bytes"):
                 await exchange.subscribe(["a", "x" * 58], Seen())
+            for wrong in (["a", 5], b"a"):
+                with pytest.raises(TypeError, match="must be a str, not int"):
+                    await exchange.subscribe(wrong, Seen())
             assert server.requests == [("subscribe", ["b"])]
             await exchange.subscribe("a", watched, data_timeout=60)
 
@@ -270,6 +273,30 @@ class TestNoAnswer:
             assert list(exchange.subscriptions) == names
 
     @played
+    async def test_what_was_refused_before_the_failure_is_named_and_nobodys(self):
+        async with topics() as (server, exchange, events):
+            seen, names = Seen(), [f"t{n}" for n in range(6)]
+            await exchange.subscribe(names, seen)
+            server.refused, server.held = "t1", []
+            task = asyncio.ensure_future(exchange.renew(names))
+            await server.asked("unsubscribe")
+            server.release()
+            server.held = []
+            await server.asked("unsubscribe", 2)
+            server.release()
+            server.held = []
+            await server.asked("subscribe", 3)
+            server.failing["subscribe"] = 9
+            server.release()
+            with pytest.raises(RpcError):
+                await task
+            assert [event.stream for event in events.of(SubscriptionRefusedEvent)] == ["t1"]
+            server.push("t1", 1, unasked=True)
+            server.push("t0", 2)
+            await until(lambda: seen)
+            assert list(seen) == [2]
+
+    @played
     async def test_a_cut_before_the_answer_is_an_unknown_outcome_and_nothing_is_restored(self):
         async with topics() as (server, exchange, events):
             server.held = []
@@ -367,6 +394,22 @@ class TestRestore:
             assert list(seen) == [2]
 
     @played
+    async def test_what_is_refused_before_a_cut_in_the_middle_is_told_all_the_same(self):
+        async with topics() as (server, exchange, events):
+            await exchange.subscribe([f"t{n}" for n in range(6)], Seen())
+            server.refused, server.held = "t1", []
+            server.cut()
+            await server.asked("subscribe", 3)
+            server.release()
+            server.held = []
+            await server.asked("subscribe", 4)
+            server.held = None
+            server.cut()
+            await reopened(exchange, events)
+            assert [event.stream for event in events.of(SubscriptionRefusedEvent)] == ["t1"]
+            assert server.topics() == ["t0", "t2", "t3", "t4", "t5"]
+
+    @played
     async def test_a_channel_given_up_on_the_last_connection_is_the_users_again_on_the_next(self):
         async with topics() as (server, exchange, events):
             await exchange.subscribe("a", Seen())
@@ -450,6 +493,17 @@ class TestAdapter:
             await until(lambda: seen)
             assert seen[0].data_json()["instrument_name"] == "BTC-PERPETUAL"
             await exchange.unsubscribe("quote.BTC-PERPETUAL")
+
+    @pytest.mark.parametrize("wrong", [None, "ok"])
+    @played
+    async def test_a_verb_that_does_not_say_what_was_acknowledged_is_named(self, wrong):
+        class Forgetful(TopicAdapter):
+            async def subscribe(self, line, channels):
+                return wrong
+
+        async with TopicServer() as server, connect(Forgetful(server.url)) as exchange:
+            with pytest.raises(TypeError, match="gives the acknowledged channels, not"):
+                await exchange.subscribe("a", Seen())
 
     @played
     async def test_the_verbs_that_every_exchange_needs_have_no_default(self):

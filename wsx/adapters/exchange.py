@@ -23,7 +23,7 @@ from wsx.config import Config, make_config
 from wsx.errors import SubscriptionRefused
 from wsx.events import SubscriptionRefused as SubscriptionRefusedEvent
 from wsx.events import SubscriptionRestored
-from wsx.message_handler import Callback, Line, MessageHandler
+from wsx.message_handler import Callback, Line, MessageHandler, session_of
 from wsx.route import Route
 from wsx.session import Session, State
 
@@ -111,7 +111,6 @@ class Exchange:
             await self.adapter.heartbeat(route)
             for channels in self.subscriptions.to_restore(self.adapter.is_private):
                 refused = await self._ask(route, channels)
-                self.on_refused(refused, route.session)
                 for channel in channels:
                     if channel not in refused:
                         route.session.tell(SubscriptionRestored, stream=channel)
@@ -140,16 +139,19 @@ class Exchange:
         no second snapshot of a live channel."""
         known = [name for name in channels if name in self.subscriptions or self.subscriptions.is_unsure(name)]
         await self._give_up(known)
-        refused = await self._ask(self.client, channels)
-        self.on_refused(refused, self.client._session)
-        return refused
+        return await self._ask(self.client, channels)
 
     async def _ask(self, line: Line, channels: list[str]) -> list[str]:
-        """Ask the exchange for channels, in as many messages as it takes; those that it refused."""
+        """Ask the exchange for channels, in as many messages as it takes; those that it refused, which is said at once:
+        the next message may fail."""
         refused: list[str] = []
         for batch in batches(channels, self.adapter.limits):
             self.subscriptions.ask(batch)
-            refused += self.subscriptions.settle(batch, await self.adapter.subscribe(line, batch))
+            acknowledged = await self.adapter.subscribe(line, batch)
+            if acknowledged is None or isinstance(acknowledged, str):
+                raise TypeError(f"subscribe of an Adapter gives the acknowledged channels, not {acknowledged!r}")
+            refused += (missing := self.subscriptions.settle(batch, acknowledged))
+            self.on_refused(missing, session_of(line))
         return refused
 
     async def _give_up(self, channels: list[str]) -> None:
@@ -188,8 +190,11 @@ class Exchange:
 
 
 def _names(channels: str | Iterable[str], adapter: Adapter) -> list[str]:
-    """Each channel once. Raises ValueError for a name that fits into no message."""
+    """Each channel once. Raises TypeError for what is no text, ValueError for a name that fits into no message."""
     names = [channels] if isinstance(channels, str) else list(dict.fromkeys(channels))
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"a channel must be a str, not {type(name).__name__}")
     for _ in batches(names, adapter.limits):
         pass
     return names
