@@ -98,10 +98,23 @@ class TestToken:
         assert (token.expires_at, token.refresh_at, token.scope) == (1000.0, 820.0, "connection")
         assert CANARY not in repr(token)
 
-    @pytest.mark.parametrize("wrong", [{"expires_in": "soon"}, {"expires_in": None}, {"access_token": 5}])
-    def test_what_is_no_token_is_refused(self, wrong):
-        with pytest.raises((TypeError, ValueError)):
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"expires_in": "soon"},
+            {"expires_in": "nan"},
+            {"expires_in": True},
+            {"expires_in": None},
+            {"access_token": 5},
+        ],
+    )
+    def test_what_is_no_token_is_refused_without_showing_it(self, wrong):
+        with pytest.raises(RpcError, match="no tokens") as caught:
             Token.from_result(self.RESULT | wrong, now=0.0)
+        assert CANARY not in str(caught.value)
+
+    def test_one_that_is_no_good_at_once_is_not_renewed_at_once(self):
+        assert Token.from_result(self.RESULT | {"expires_in": 0}, now=100.0).refresh_at == 100.5
 
 
 class TestErrorCodes:

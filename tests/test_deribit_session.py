@@ -15,8 +15,9 @@ from wsx import telemetry
 from wsx.adapters import deribit
 from wsx.adapters.deribit.session import _credentials
 from wsx.errors import NotConnected, RestoreFailed, RpcError, SubscriptionRefused
-from wsx.events import Closed
+from wsx.events import Closed, Reconnecting
 
+QUOTE = f"quote.{PERPETUAL}"
 FEED = f"book.{PERPETUAL}.100ms"
 
 
@@ -32,7 +33,11 @@ class TestWhereCredentialsMayGo:
         ],
     )
     def test_to_the_exchanges_own_hosts_this_machine_and_those_that_are_trusted(self, url):
-        assert _credentials(CREDENTIALS, url, ("my.gateway",)) is CREDENTIALS
+        assert _credentials(CREDENTIALS, url, ("My.Gateway",)) is CREDENTIALS
+
+    def test_trusted_hosts_are_several(self):
+        with pytest.raises(TypeError, match=r"write \(host,\)"):
+            deribit.connect("wss://my.gateway/ws", credentials=CREDENTIALS, trusted_hosts="my.gateway")
 
     @pytest.mark.parametrize(
         "url",
@@ -200,6 +205,73 @@ class TestTokens:
             server.script.add("cut_unanswered", method="public/auth")
             await reopened(exchange, events)
             assert server.sessions[1].grant is not None
+
+
+TOKENS = {"access_token": "access", "refresh_token": "refresh", "scope": "", "expires_in": 1}
+NO_TOKENS = [5, None, "ok", [], {}, TOKENS | {"expires_in": "900"}]
+
+
+class TestAnswersOfAnotherShape:
+    """security_key_authorization_required comes instead of a result; and an exchange may have a bad day."""
+
+    @staticmethod
+    def server(*results, method="public/auth"):
+        """Answers with each of them in turn, then as it should be."""
+        server, left = RpcServer(), list(results)
+        good = {
+            "public/auth": lambda request: TOKENS,
+            "public/subscribe": lambda request: request["params"]["channels"],
+        }
+
+        def answer(request):
+            wrong = left.pop(0) if request["method"] == method and left else good[request["method"]](request)
+            return {"id": request["id"], "result": wrong}
+
+        server.answers |= dict.fromkeys(good, answer)
+        return server
+
+    @pytest.mark.parametrize("wrong", NO_TOKENS, ids=str)
+    @played
+    async def test_a_login_without_tokens_is_refused_and_shows_nothing(self, wrong):
+        async with self.server(wrong) as server:
+            with pytest.raises(RpcError, match="holds no tokens on public/auth") as caught:
+                await deribit.connect(server.url, credentials=CREDENTIALS)
+            assert caught.value.__cause__ is None
+
+    @pytest.mark.parametrize("wrong", NO_TOKENS, ids=str)
+    @played
+    async def test_a_renewal_without_tokens_becomes_a_full_login_and_is_renewed_again(self, wrong):
+        async with session(self.server(TOKENS, wrong)) as (server, exchange, _events):
+            await until(lambda: len(self.logins(server)) == 4)
+            assert self.logins(server) == ["client_signature", "refresh_token", "client_signature", "refresh_token"]
+            assert exchange.client.epoch == 1
+
+    @staticmethod
+    def logins(server):
+        return [one["params"]["grant_type"] for one in server.requests if one["method"] == "public/auth"]
+
+    @pytest.mark.parametrize("life", [0, -5, 1e-3])
+    @played
+    async def test_tokens_that_are_no_good_at_once_are_no_reason_for_a_flood(self, life):
+        async with session(self.server(*[TOKENS | {"expires_in": life}] * 100)) as (server, _, _events):
+            await asyncio.sleep(0.7)
+            assert len(self.logins(server)) == 2
+
+    @pytest.mark.parametrize("wrong", [5, None, "ok", {QUOTE: 1}], ids=str)
+    @played
+    async def test_a_restore_is_tried_again_on_another_connection(self, wrong):
+        server = self.server(method="public/subscribe")
+        async with session(server, credentials=False) as (_, exchange, events):
+            await exchange.subscribe(QUOTE, print)
+            good = server.answers["public/subscribe"]
+            server.answers["public/subscribe"] = lambda request: {"id": request["id"], "result": wrong}
+            exchange.client.reconnect()
+            await until(lambda: any("no list of channels" in str(event) for event in events.of(Reconnecting)))
+            with pytest.raises(NotConnected):
+                await exchange.subscribe("quote.X", print)
+            server.answers["public/subscribe"] = good
+            await exchange.client.wait_open()
+            assert list(exchange.subscriptions) == [QUOTE]
 
 
 class TestBook:

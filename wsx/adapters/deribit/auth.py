@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wsx.errors import RpcError
 from wsx.secret import Secret
 
 _REFRESH_AT = 0.8  # of a token's life
+_SHORTEST_WAIT = 0.5  # seconds until a token is renewed: one that is no good at once is no reason for a flood
 _ID, _SECRET = "DERIBIT_CLIENT_ID", "DERIBIT_CLIENT_SECRET"
 
 
@@ -67,10 +69,21 @@ class Token:
 
     @classmethod
     def from_result(cls, result: Mapping[str, Any], now: float) -> "Token":
-        """Of the result of public/auth. Raises KeyError, TypeError or ValueError for one that is none."""
-        life = float(result["expires_in"])
-        access, refresh = Secret(result["access_token"]), Secret(result["refresh_token"])
-        return cls(access, refresh, str(result["scope"]), now + life, now + life * _REFRESH_AT)
+        """Of the result of public/auth. Raises RpcError where it holds no tokens."""
+        try:
+            life = _seconds(result["expires_in"])
+            access, refresh = Secret(result["access_token"]), Secret(result["refresh_token"])
+            scope = str(result["scope"])
+        except (KeyError, TypeError, ValueError):  # whose text may show what is in it
+            raise RpcError(0, "the answer holds no tokens", method="public/auth") from None
+        return cls(access, refresh, scope, now + life, now + max(life * _REFRESH_AT, _SHORTEST_WAIT))
+
+
+def _seconds(value: Any) -> float:
+    """Raises TypeError for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError
+    return float(value)
 
 
 def login_params(credentials: Credentials, timestamp_ms: int, nonce: str) -> dict[str, Any]:

@@ -68,8 +68,11 @@ class DeribitAdapter(Adapter):
         allowed = [channel for channel in channels if self.token is not None or not self.is_private(channel)]
         if not allowed:
             return ()
-        acknowledged: list[str] = await self.ask(line, f"{self._scope()}/subscribe", {"channels": allowed})
-        return acknowledged
+        method = f"{self._scope()}/subscribe"
+        acknowledged = await self.ask(line, method, {"channels": allowed})
+        if not isinstance(acknowledged, list):
+            raise RpcError(0, "the answer is no list of channels", method=method)
+        return [channel for channel in acknowledged if isinstance(channel, str)]
 
     async def unsubscribe(self, line: Line, channels: Sequence[str]) -> None:
         await self.ask(line, f"{self._scope()}/unsubscribe", {"channels": list(channels)})
@@ -94,11 +97,9 @@ class DeribitAdapter(Adapter):
         assert self.token is not None
         params = {"grant_type": "refresh_token", "refresh_token": self.token.refresh.reveal()}
         try:
-            result = await self.ask(line, "public/auth", params)
+            self.token = Token.from_result(await self.ask(line, "public/auth", params), time.monotonic())
         except RpcError:
             await self.login(line)
-        else:
-            self.token = Token.from_result(result, time.monotonic())
 
     async def ask(self, line: Line, method: str, params: dict[str, Any]) -> Any:
         """A request within the rate limit, over the open client or over the route of a new connection."""

@@ -27,7 +27,7 @@ from wsx.adapters.exchange import Connecting, Exchange
 from wsx.config import Config, make_config
 from wsx.connection import End
 from wsx.correlation import Pending
-from wsx.endpoint import parse_url
+from wsx.endpoint import parse_host, parse_url
 from wsx.errors import AuthenticationFailed, RestoreFailed, RpcError, WsxError
 from wsx.json_rpc import JsonRpc
 from wsx.message_handler import Callback, MessageHandler
@@ -245,6 +245,8 @@ def connect(
     have the given credentials; this machine always may. heartbeat_interval: seconds, at least 10. The rest: as
     `wsx.connect`; the rate limit is Deribit's unless another is given. Raises TypeError and ValueError here.
     """
+    if isinstance(trusted_hosts, str):
+        raise TypeError("trusted_hosts must be several hosts, not one str; write (host,)")
     url = _url(venue)
     found = _credentials(credentials, url, trusted_hosts)
     settings = make_config(config, overrides)
@@ -275,7 +277,7 @@ def _credentials(
         return None
     if not isinstance(given, Credentials):
         raise TypeError(f"credentials must be Credentials, None or False, not {type(given).__name__}")
-    if endpoint.host not in _HOSTS.union(trusted_hosts) and not endpoint.is_loopback:
+    if endpoint.host not in _HOSTS.union(map(parse_host, trusted_hosts)) and not endpoint.is_loopback:
         raise ValueError(f"{endpoint.host!r} is not a host that may have the credentials; name it in trusted_hosts")
     if not endpoint.secure and not endpoint.is_loopback:
         raise ValueError("ws:// would send the login in clear; use wss:// (ws:// is allowed on this machine)")
