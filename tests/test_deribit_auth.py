@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from wsx import Secret
-from wsx.adapters.deribit.auth import Credentials, Token, login_params, sign
+from wsx.adapters.deribit.auth import Credentials, Token, login_params, revealed, sign
 from wsx.adapters.deribit.errors import as_login_error, is_passing
 from wsx.errors import AuthenticationFailed, RpcError
 
@@ -36,7 +36,8 @@ class TestLoginParams:
 
     def test_without_signing_it_is_sent_as_it_is(self):
         params = login_params(Credentials("id", "key", sign=False), 1, "n")
-        assert params == {"grant_type": "client_credentials", "client_id": "id", "client_secret": "key"}
+        assert "key" not in str(params)
+        assert revealed(params) == {"grant_type": "client_credentials", "client_id": "id", "client_secret": "key"}
 
     @pytest.mark.parametrize(
         ("wanted", "scope"),

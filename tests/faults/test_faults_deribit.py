@@ -61,6 +61,11 @@ def restored(events, exchange):
     return [event.stream for event in events.of(SubscriptionRestored) if event.epoch == exchange.client.epoch]
 
 
+def variables(error):
+    """A traceback with the variables of each frame, as trackers of errors send it."""
+    return "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+
+
 async def read(client):
     """A reader that has come back."""
     async for _ in client:
@@ -85,9 +90,25 @@ class TestRow1:
                 telemetry.detach("spy")
             said = [*traceback.format_exception(caught.value), repr(caught.value), wsx.explain(caught.value), *told]
             assert isinstance(caught.value.__cause__, RpcError)
-            assert CANARY not in f"{said} {credentials!r} {caplog.text}"
+            assert CANARY not in f"{said} {credentials!r} {caplog.text} {variables(caught.value)}"
 
         caplog.set_level(logging.DEBUG)
+        run(main())
+
+    @pytest.mark.parametrize("fault", ["refuse", "silence"])
+    def test_no_variable_of_a_failed_renewal_shows_a_token(self, run, fault):
+        async def main():
+            account = Account(client_id="demo", client_secret=CANARY)
+            server = market(accounts=[account], expires_in=1)
+            credentials = deribit.Credentials("demo", CANARY, sign=False)
+            async with session(server, credentials=credentials) as (_, exchange, events):
+                token, exchange.adapter.timeout = exchange.adapter.token, 0.1
+                refusal = {"code": 13004, "message": "invalid_credentials"} if fault == "refuse" else {}
+                server.script.add(fault, method="public/auth", times=None, **refusal)
+                (event, *_) = await events.wait(Closed)
+                for secret in (CANARY, token.refresh.reveal(), token.access.reveal()):
+                    assert secret not in variables(event.error)
+
         run(main())
 
     def test_a_login_that_is_refused_later_halts_until_a_person_resumes(self, run, caplog):

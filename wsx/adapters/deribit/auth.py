@@ -87,17 +87,25 @@ def _seconds(value: Any) -> float:
 
 
 def login_params(credentials: Credentials, timestamp_ms: int, nonce: str) -> dict[str, Any]:
-    """The params of public/auth. timestamp_ms: the exchange's time, as far as it is known; good for 60 s."""
+    """The params of public/auth; a secret among them is still a `Secret` (`revealed`), for tracebacks may show variables.
+
+    timestamp_ms: the exchange's time, as far as it is known; good for 60 s.
+    """
     params: dict[str, Any] = {"client_id": credentials.client_id}
     session = f"session:{credentials.session}" if credentials.session else ""
     scope = " ".join(filter(None, (session, credentials.scope)))
     if scope:
         params["scope"] = scope
     if not credentials.sign:
-        return params | {"grant_type": "client_credentials", "client_secret": credentials.client_secret.reveal()}
+        return params | {"grant_type": "client_credentials", "client_secret": credentials.client_secret}
     signature = sign(credentials.client_secret, timestamp_ms, nonce)
     signed = {"timestamp": timestamp_ms, "nonce": nonce, "data": "", "signature": signature}
     return params | {"grant_type": "client_signature"} | signed
+
+
+def revealed(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The same params for the wire: nobody keeps them."""
+    return {name: value.reveal() if isinstance(value, Secret) else value for name, value in params.items()}
 
 
 def sign(secret: Secret, timestamp_ms: int, nonce: str, data: str = "") -> str:

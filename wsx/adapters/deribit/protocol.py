@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from wsx.adapters.base import Adapter, Limits
-from wsx.adapters.deribit.auth import Credentials, Token, login_params
+from wsx.adapters.deribit.auth import Credentials, Token, login_params, revealed
 from wsx.adapters.deribit.errors import INVALID_CREDENTIALS, as_login_error
 from wsx.errors import RpcError
 from wsx.json_rpc import JsonRpc
@@ -95,18 +95,20 @@ class DeribitAdapter(Adapter):
     async def renew(self, line: Line) -> None:
         """New tokens for the old ones; where the exchange does not want to, by a full login. Raises as `login`."""
         assert self.token is not None
-        params = {"grant_type": "refresh_token", "refresh_token": self.token.refresh.reveal()}
+        params = {"grant_type": "refresh_token", "refresh_token": self.token.refresh}
         try:
             self.token = Token.from_result(await self.ask(line, "public/auth", params), time.monotonic())
         except RpcError:
             await self.login(line)
 
     async def ask(self, line: Line, method: str, params: dict[str, Any]) -> Any:
-        """A request within the rate limit, over the open client or over the route of a new connection."""
+        """A request within the rate limit, over the open client or over the route of a new connection.
+
+        params: those that are a `Secret` are revealed on the wire alone."""
         if isinstance(line, Route):
             async with line.session.outbox.patience(self.timeout, method):
                 await line.session.outbox.pay(1, method, params)
-        return await JsonRpc(line).request(method, params, timeout=self.timeout)
+        return await JsonRpc(line).request(method, revealed(params), timeout=self.timeout)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
