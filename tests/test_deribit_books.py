@@ -139,6 +139,25 @@ async def server_has(server, subscriptions):
 
 
 @played
+async def test_what_still_comes_while_a_book_is_given_up_touches_it_no_more():
+    async with session() as (server, exchange, events):
+        book = await exchange.book(PERPETUAL, "raw")
+        server.script.add("late", method="private/subscribe", seconds=0.1)
+        asking = asyncio.ensure_future(exchange.subscribe(f"quote.{PERPETUAL}", print))
+        await until(lambda: server.requests["private/subscribe"] == 2)
+        closing = asyncio.ensure_future(exchange.close_book(book))  # waits its turn
+        await until(lambda: book.state == "stale")
+        for _ in range(3):
+            server.step(30)
+            await exchange.test()
+        assert not closing.done()
+        await asyncio.gather(asking, closing)
+        assert (book.state, book.stale_cause, events.of(GapEvent)) == ("stale", "closed", [])
+        assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("wsx-book")]
+        assert server.requests["private/unsubscribe"] == 1
+
+
+@played
 async def test_a_book_that_was_given_up_by_an_error_leaves_nothing():
     async with session() as (server, exchange, _):
         server.script.add("refuse", method="private/subscribe")

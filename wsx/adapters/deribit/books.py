@@ -43,6 +43,8 @@ class LiveBook:
         self._urgent = False  # stale, and nothing has been asked for since
 
     def __call__(self, message: Message) -> None:
+        if self._closed:  # it is being given up, and the exchange does not know yet
+            return
         if self.book.apply(message):
             if not self._settled.is_set():
                 self._on_valid(message.received_ns)
