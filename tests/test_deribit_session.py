@@ -325,6 +325,27 @@ class TestBook:
             await until(lambda: len(seen) == 3)
 
     @played
+    async def test_giving_its_channel_up_for_everybody_ends_it_and_it_shows_no_prices(self):
+        async with session() as (server, exchange, _):
+            book = await exchange.book(PERPETUAL, "raw")
+            await exchange.unsubscribe(RAW)
+            assert (book.state, book.bids(), book.best_ask) == ("stale", [], None)
+            with pytest.raises(KeyError, match="not kept here"):
+                await exchange.close_book(book)
+            again = await exchange.book(PERPETUAL, "raw")
+            assert again is not book
+            assert same_book(server, again)
+
+    @played
+    async def test_giving_another_callback_up_leaves_it(self):
+        async with session() as (server, exchange, _):
+            book = await exchange.book(PERPETUAL, "raw")
+            await exchange.subscribe(RAW, print)
+            await exchange.unsubscribe(RAW, print)
+            server.step(50)
+            await until(lambda: same_book(server, book))
+
+    @played
     async def test_one_that_is_refused_is_nobodys(self):
         async with session() as (_server, exchange, _):
             for _ in range(2):

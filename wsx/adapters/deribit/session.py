@@ -130,10 +130,10 @@ class Deribit(Exchange, PublicRequests):
         for live in self._books.values():
             live.on_restored()
 
-    def on_refused(self, channels: Collection[str], session: Session) -> None:
-        """A refused book is nobody's either."""
-        super().on_refused(channels, session)
-        for channel in channels:
+    def _unlisten(self, callback: Callback | None, channels: Collection[str]) -> None:
+        """A channel that was refused, or given up for everybody, has no book either."""
+        super()._unlisten(callback, channels)
+        for channel in channels if callback is None else ():
             if channel in self._books:
                 self._books.pop(channel).close()
 
