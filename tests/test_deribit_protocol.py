@@ -166,6 +166,14 @@ class TestRequests:
             with pytest.raises(RpcError):
                 await exchange.request("private/nothing")
 
+    @played
+    async def test_trades_that_were_missed_are_found_by_their_numbers(self):
+        async with session() as (_, exchange, _events):
+            newest = (await exchange.get_last_trades(instrument_name=PERPETUAL, count=1))["trades"][0]["trade_seq"]
+            missed = {"start_seq": newest - 4, "end_seq": newest - 1, "sorting": "asc"}
+            found = await exchange.get_last_trades(instrument_name=PERPETUAL, **missed)
+            assert [trade["trade_seq"] for trade in found["trades"]] == list(range(newest - 4, newest))
+
     @pytest.mark.parametrize("given", [{}, {"currency": "BTC", "instrument_name": PERPETUAL}])
     @played
     async def test_an_instrument_or_a_currency_is_needed_and_not_both(self, given):

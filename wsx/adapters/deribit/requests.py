@@ -64,16 +64,20 @@ class PublicRequests:
     async def get_last_trades(
         self, *, instrument_name: str | None = None, currency: str | None = None, kind: str | None = None,
         start_timestamp: int | None = None, end_timestamp: int | None = None, count: int | None = None,
+        start_seq: int | None = None, end_seq: int | None = None, sorting: str | None = None,
     ) -> Any:  # fmt: skip
-        """Trades of an instrument or of a currency: `{"trades": [...], "has_more": bool}`. timestamps: ms, both or
-        neither. Raises ValueError unless one of instrument and currency is given."""
+        """Trades of an instrument or of a currency: `{"trades": [...], "has_more": bool}`.
+
+        timestamps: ms, both or neither. seqs: an instrument's `trade_seq`, of which none is left out: what was missed
+        is found by them. sorting: "asc" or "desc". Raises ValueError unless one of instrument and currency is given.
+        """
         if (currency is None) == (instrument_name is None):
             raise ValueError("give either instrument_name or currency")
         by = "currency" if instrument_name is None else "instrument"
         timed = "" if start_timestamp is None else "_and_time"
         params = _given(
             instrument_name=instrument_name, currency=currency, kind=kind, start_timestamp=start_timestamp,
-            end_timestamp=end_timestamp, count=count,
+            end_timestamp=end_timestamp, count=count, start_seq=start_seq, end_seq=end_seq, sorting=sorting,
         )  # fmt: skip
         return await self.request(f"public/get_last_trades_by_{by}{timed}", params)
 
