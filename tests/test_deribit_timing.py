@@ -56,6 +56,14 @@ def test_the_fastest_of_the_newest_round_trips_says_the_offset():
     assert timing.offset_ns == 4_500_000
 
 
+@pytest.mark.parametrize(("us_in", "us_out"), [(US_IN, US_IN + 3_600_000_000), (US_IN, US_IN - 5), (0, 0)])
+def test_a_clock_that_was_set_meanwhile_says_no_offset(us_in, us_out):
+    timing = Timing()
+    timing.note(SENT_NS, 4_000_000, US_IN + 2000, US_IN + 2000)
+    timing.note(SENT_NS, 1000, us_in, us_out)
+    assert timing.offset_ns == 0
+
+
 def test_the_snapshot_has_percentiles_with_their_units():
     timing = Timing()
     assert set(timing.snapshot().values()) == {0}

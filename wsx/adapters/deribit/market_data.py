@@ -22,7 +22,10 @@ except ImportError:
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):
-    """A trade. direction: the taker's, "buy" or "sell". tick_direction: 0 to 3. iv: options only, percent."""
+    """A trade. direction: the taker's, "buy" or "sell". tick_direction: 0 to 3. iv: options only, percent.
+
+    starbase_timestamp: nanoseconds since 1970.
+    """
 
     trade_id: str
     trade_seq: int
@@ -43,6 +46,8 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     combo_id: str | None = None
     combo_trade_id: int | str | None = None
     legs: "tuple[Trade, ...] | None" = None  # of a combo's trade
+    starbase_timestamp: int | None = None
+    starbase_match_id: int | None = None
 
 
 class Stats(msgspec.Struct, frozen=True, gc=False):
@@ -197,7 +202,13 @@ class PlatformState(msgspec.Struct, frozen=True, gc=False):
     locked: bool | None = None
     price_index: str | None = None
     maintenance: bool | None = None
-    reasons: tuple[str, ...] | None = None
+    reasons: tuple[Any, ...] | None = None
+
+
+class PublicMethodsState(msgspec.Struct, frozen=True, gc=False):
+    """Whether public requests are answered without a login (platform_state.public_methods_state)."""
+
+    allow_unauthenticated_public_requests: bool
 
 
 # A channel, or its beginning up to a dot.
@@ -216,6 +227,7 @@ _TYPES: dict[str, Any] = {
     "chart.trades.": Candle,
     "instrument.state.": InstrumentState,
     "platform_state": PlatformState,
+    "platform_state.public_methods_state": PublicMethodsState,
 }
 
 

@@ -39,11 +39,14 @@ class Timing:
 
     def __init__(self) -> None:
         self.exchange, self.wire = Histogram(), Histogram()
-        self._newest: list[Split] = []
+        self._newest: list[Split] = []  # those that can be true
 
     @property
     def offset_ns(self) -> int | None:
-        """The exchange's wall clock less ours, of the fastest of the last 64 round trips; None before the first."""
+        """The exchange's wall clock less ours, of the fastest of the last 64 round trips; None before the first.
+
+        A round trip that is shorter than what the exchange took of it (a clock was set meanwhile) says nothing.
+        """
         return min(self._newest, key=lambda split: split.wire_ns).offset_ns if self._newest else None
 
     def note(self, sent_wall_ns: int, total_ns: int, us_in: int, us_out: int) -> Split:
@@ -51,7 +54,8 @@ class Timing:
         exchange_ns = max(us_out - us_in, 0) * 1000
         wire_ns = max(total_ns - exchange_ns, 0)
         split = Split(total_ns, exchange_ns, wire_ns, us_in * 1000 - (sent_wall_ns + wire_ns // 2))
-        self._newest = [*self._newest[-_KEPT + 1 :], split]
+        if us_in and 0 <= us_out - us_in <= total_ns // 1000:
+            self._newest = [*self._newest[-_KEPT + 1 :], split]
         self.exchange.record(exchange_ns)
         self.wire.record(wire_ns)
         return split
