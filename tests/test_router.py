@@ -242,6 +242,19 @@ class TestWhenMessagesMayFlow:
         line.bring(push("a"), push("a"))
         assert gaps == ["gap", None]
 
+    def test_who_hears_of_the_gap_may_take_the_callback_away(self):
+        line, seen = Line(), []
+        handler = noting(seen, "a")
+        line.router.channels.add(b"a", handler)
+
+        def sight(message):
+            line.router.channels.remove(b"a", handler)
+            return [(number,) for number in range(10_000)]  # takes the place of what was freed
+
+        line.inbox.sight = sight
+        line.bring(push("a"), push("a"))
+        assert (seen, len(line.inbox)) == ([("a", 1)], 1)
+
     def test_nothing_is_taken_after_the_end(self):
         line, seen = Line(), []
         line.router.channels.add(b"a", noting(seen, "a"))

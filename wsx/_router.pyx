@@ -185,8 +185,8 @@ cdef class Router(Tap):
         found = self._callbacks(channel, method)
         if found == NULL and self.unrouted is None:
             return False
-        self.inbox.see(message)
         handlers = <tuple>found if found != NULL else (self.unrouted,)
+        self.inbox.see(message)          # only now: it tells of the gap, and who hears that may take callbacks away
         for handler in <tuple>handlers:
             self.inbox.call(handler, message)
         return True
