@@ -140,13 +140,17 @@ def test_what_is_due_is_what_a_sorted_list_says(deadlines, answered, steps):
 
 def test_the_members_of_one_message_are_known_to_be_alone():
     correlator = Correlator()
-    together: list[object] = []
+    members: list[object] = []
     assert correlator.alone() == []
-    members = [opened(correlator, together=together) for _ in range(2)]
+    members.extend(opened(correlator, together=members) for _ in range(2))
     waiting = opened(correlator, sent=False)
     assert correlator.alone() == members
     correlator.sent(waiting)
     assert correlator.alone() == []
     correlator.close(waiting.request_id, Outcome.OK)
-    opened(correlator, together=[])
+    others: list[object] = []
+    others.append(opened(correlator, together=others))
     assert correlator.alone() == []
+    correlator.close(members[0].request_id, Outcome.OK)
+    correlator.close(others[0].request_id, Outcome.OK)
+    assert correlator.alone() == []  # one of them was answered: the message was not refused as a whole

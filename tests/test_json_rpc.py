@@ -126,8 +126,13 @@ class TestRequest:
                 for timeout in (0, -1, float("nan")):
                     with pytest.raises(ValueError, match="timeout must be more than 0"):
                         await requests.request("m", timeout=timeout)
-                with pytest.raises(ValueError, match="deadline must be a time of the loop's clock"):
-                    await requests.request("m", deadline=float("nan"))
+                for timeout in (1, None):
+                    with pytest.raises(ValueError, match="deadline must be a time of the loop's clock"):
+                        await requests.request("m", timeout=timeout, deadline=float("nan"))
+                    with pytest.raises(TypeError):
+                        await requests.request("m", timeout=timeout, deadline="soon")
+                    with pytest.raises(TypeError):
+                        await requests.batch([("m", None)], timeout=timeout, deadline="soon")
                 with pytest.raises(ValueError, match="most_pending must be at least 1"):
                     wsx.JsonRpc(client, most_pending=0)
                 with pytest.raises(TypeError, match="a client, or the route of an on_open hook"):
@@ -441,6 +446,23 @@ class TestBatch:
                 assert not task.done()
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+
+        run(main())
+
+    @pytest.mark.parametrize("place", [0, 1])
+    def test_an_error_without_an_id_among_answers_is_not_everybodys(self, run, place):
+        async def main():
+            async with rpc() as (server, _, requests, heard):
+
+                def answer(members):
+                    answers = [{"id": request["id"], "result": request["method"]} for request in members[1:]]
+                    answers.insert(place, {"id": None, "error": {"code": -32600, "message": "Invalid Request"}})
+                    return answers
+
+                server.answers["batch"] = answer
+                members = await requests.batch([("a", None), ("b", None), ("c", None)], timeout=0.05)
+                assert [member.outcome for member in members] == ["unknown", "ok", "ok"]
+                assert [event.what for event in heard.of(UnexpectedAnswer)] == ["no id"]
 
         run(main())
 

@@ -64,7 +64,7 @@ cdef void _sink(Deadline* heap, size_t size) noexcept nogil:
 cdef class Pending:
     """One request without an outcome yet. waiter: what the caller waits with. deadline: None for none.
 
-    together: what the requests of one message share, or None. sent: its bytes may have left. whole: its caller wants
+    together: the requests of one message, which they share, or None. sent: its bytes may have left. whole: its caller wants
     the message that answers it, not the result alone.
     """
 
@@ -172,11 +172,12 @@ cdef class Correlator:
         return sent
 
     def alone(self):
-        """The requests that are pending, where all of them went in one message; else nothing."""
+        """The requests that are pending, where they are all that went in one message, and nothing else; else nothing."""
         cdef Pending pending
         sent = [pending for pending in self.pending.values() if pending.sent]
         shared = {id(pending.together) for pending in sent}
-        return sent if len(shared) == 1 and (<Pending>sent[0]).together is not None else []
+        together = (<Pending>sent[0]).together if len(shared) == 1 else None
+        return sent if together is not None and len(together) == len(sent) else []
 
     cdef int64_t _take_first(self) noexcept:
         """Take the earliest deadline out; there is one. Whose it is."""

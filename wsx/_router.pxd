@@ -38,6 +38,7 @@ cdef class Router(Tap):
     cdef public object answers           # take_answer(...): what else an answer may be; None: nobody waits for any
     cdef public object observer          # observer(pending, message, error): after an answer ended a request; or None
     cdef public object listener          # on_malformed(message, what), or None
+    cdef readonly bint in_array          # the message at hand is one of several that came in one array
     cdef list _rules                     # (method, params.type, payload) as bytes
     cdef set _quiet_ids                  # of the requests that rules send: their answers interest nobody
     cdef tuple _longest_first            # of (prefix, handlers)

@@ -303,11 +303,15 @@ cdef class Router(Tap):
         elements = find_elements(data, PyBytes_GET_SIZE(message.data))
         if not elements:
             return self._malformed(message, "neither an object nor an array of objects")
-        for start, end in elements:
-            element = new_message(message.opcode, data + <Py_ssize_t>start, end - start)
-            element.received_ns, element.epoch = message.received_ns, message.epoch
-            element.last_in_batch = message.last_in_batch
-            self.inbox.receive(element)
+        self.in_array = True
+        try:
+            for start, end in elements:
+                element = new_message(message.opcode, data + <Py_ssize_t>start, end - start)
+                element.received_ns, element.epoch = message.received_ns, message.epoch
+                element.last_in_batch = message.last_in_batch
+                self.inbox.receive(element)
+        finally:
+            self.in_array = False
         return True
 
     cdef bint _malformed(self, Message message, str what) except -1:

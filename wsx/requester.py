@@ -107,8 +107,11 @@ class Desk:
         return True
 
     def _reject_batch(self, error: RpcError) -> bool:
-        """An error without an id, while nothing but one batch waits: it is that one's (JSON-RPC 2.0, 6)."""
-        members = self.correlator.alone()
+        """An error without an id, while nothing but one whole batch waits: it is that one's (JSON-RPC 2.0, 6).
+
+        Not so in an array: there it is for one member, nobody knows which, and the others have answers of their own.
+        """
+        members = [] if self.router.in_array else self.correlator.alone()
         for pending in members:
             self.correlator.close(pending.request_id, Outcome.REJECTED)
             refusal = RpcError(
