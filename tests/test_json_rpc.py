@@ -64,7 +64,7 @@ class TestRequest:
 
         run(main())
 
-    @pytest.mark.parametrize("error", ['"text"', "{}", '{"code":"1","message":2}', "null", "[1]"])
+    @pytest.mark.parametrize("error", ['"text"', "{}", '{"code":"1","message":2}', "[1]"])
     def test_an_error_that_is_no_error_object_is_a_refusal_all_the_same(self, error):
         async def main():
             async with rpc() as (server, _, requests, _):
@@ -72,6 +72,23 @@ class TestRequest:
                 with pytest.raises(RpcError, match="not as JSON-RPC 2.0 has it") as caught:
                     await requests.request("m")
                 assert (caught.value.code, caught.value.outcome) == (0, "rejected")
+
+        run_bounded(main())
+
+    @pytest.mark.parametrize("key", ["id", "i\\u0064"])
+    def test_null_for_what_is_not_there_does_not_count(self, key):
+        async def main():
+            async with rpc() as (server, _, requests, _):
+                for result in ("[1]", "null"):
+                    server.answers["m"] = lambda request, result=result: (
+                        f'{{"{key}":{request["id"]},"result":{result},"error":null}}'
+                    )
+                    assert await requests.request("m") == orjson.loads(result)
+                server.answers["m"] = lambda request: (
+                    f'{{"result":null,"error":{{"code":7,"message":"no"}},"{key}":{request["id"]}}}'
+                )
+                with pytest.raises(RpcError, match="7 no on m"):
+                    await requests.request("m")
 
         run_bounded(main())
 
@@ -348,6 +365,7 @@ class TestStrays:
             ('{"id":null,"result":1}', None, "no id"),
             ('{"error":{"code":-32600,"message":"request entity too large"}}', None, "no id"),
             ('{"id":1}', 1, "neither a result nor an error"),
+            ('{"id":1,"error":null}', 1, "neither a result nor an error"),
             ('{"id":1,"result":1,"error":{"code":1}}', 1, "both a result and an error"),
             ('{"i\\u0064":1,"result":1,"error":{"code":1}}', 1, "both a result and an error"),
         ],

@@ -38,6 +38,11 @@ cdef enum:                               # what an answer holds
     NEITHER = 2
     BOTH = 3
 
+cdef enum:                               # whether it has a result, an error
+    ABSENT = 0
+    EMPTY = 1                            # null
+    THERE = 2
+
 
 # ---- keys and their callbacks ----------------------------------------------------------------------------------------
 
@@ -239,7 +244,7 @@ cdef class Router(Tap):
 
     cdef bint _answer(self, Message message, const Fields* fields) except -1:
         """An answer whose envelope was found: only its result or error is parsed."""
-        cdef int kind = _kind(fields.result.start != NULL, fields.error.start != NULL)
+        cdef int kind = _kind(_presence(&fields.result), _presence(&fields.error))
         cdef const Span* span = &fields.error if kind == ERROR else &fields.result
         value = None
         if kind == RESULT or kind == ERROR:
@@ -284,7 +289,7 @@ cdef class Router(Tap):
         memset(&fields, 0, sizeof(fields))
         method, params = document.get("method"), document.get("params")
         if "method" not in document and self.answers is not None and document.keys() & {"id", "result", "error"}:
-            kind = _kind("result" in document, "error" in document)
+            kind = _kind(_presence_in(document, "result"), _presence_in(document, "error"))
             value = document["error"] if kind == ERROR else document.get("result")
             return self._give_answer(document.get("id"), value, kind, message)
         texts = [
@@ -335,10 +340,23 @@ cdef class Router(Tap):
         return self.deliver(message, &span, &span)
 
 
-cdef inline int _kind(bint has_result, bint has_error) noexcept:
-    if has_result:
-        return BOTH if has_error else RESULT
-    return ERROR if has_error else NEITHER
+cdef inline int _presence(const Span* span) noexcept:
+    if span.start == NULL:
+        return ABSENT
+    return EMPTY if equals(span, b"null", 4) else THERE
+
+
+cdef int _presence_in(dict document, str key) except -1:
+    if key not in document:
+        return ABSENT
+    return EMPTY if document[key] is None else THERE
+
+
+cdef inline int _kind(int result, int error) noexcept:
+    """Which of the two presences counts. Many servers write both, and null for what is not there, as JSON-RPC 1.0 did."""
+    if error == THERE:
+        return BOTH if result == THERE else ERROR
+    return NEITHER if result == ABSENT else RESULT
 
 
 cdef object _id_of(const Fields* fields):

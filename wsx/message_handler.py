@@ -49,21 +49,26 @@ def kind_of(message: Message) -> Kind:
     """What the message is, by its envelope; only an unusual one is parsed for that."""
     envelope = scan(message.data)
     if envelope is not None:
-        keys = {"method": envelope.method is not None, "id": envelope.has_id}
-        return _kind(keys | {"result": envelope.has_result, "error": envelope.has_error})
+        spans = {"result": envelope.result_span, "error": envelope.error_span}
+        there = {name: message.data[slice(*span)] != b"null" for name, span in spans.items() if span is not None}
+        return _kind(envelope.method is not None, envelope.has_id, there)
     try:
         document = message.json()
     except ValueError:
         return Kind.OTHER
-    return _kind(dict.fromkeys(document, True)) if isinstance(document, dict) else Kind.OTHER
+    if not isinstance(document, dict):
+        return Kind.OTHER
+    there = {name: document[name] is not None for name in ("result", "error") if name in document}
+    return _kind("method" in document, "id" in document, there)
 
 
-def _kind(keys: dict[str, bool]) -> Kind:
-    if keys.get("method"):
-        return Kind.REQUEST if keys.get("id") else Kind.NOTIFICATION
-    if bool(keys.get("result")) is not bool(keys.get("error")):
-        return Kind.ERROR if keys.get("error") else Kind.RESULT
-    return Kind.OTHER
+def _kind(has_method: bool, has_id: bool, there: dict[str, bool]) -> Kind:
+    """there: whether the result and the error are more than null, of those that are there (as in _router.pyx)."""
+    if has_method:
+        return Kind.REQUEST if has_id else Kind.NOTIFICATION
+    if there.get("error"):
+        return Kind.OTHER if there.get("result") else Kind.ERROR
+    return Kind.RESULT if "result" in there else Kind.OTHER
 
 
 class MessageHandler:
