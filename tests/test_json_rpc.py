@@ -1,6 +1,8 @@
 """Requests and their one outcome, batches, notifications: over real sockets."""
 
 import asyncio
+from dataclasses import dataclass
+from enum import Enum
 
 import orjson
 import pytest
@@ -28,6 +30,13 @@ from wsx.testing import LocalServer
 @pytest.fixture(params=LOOPS)
 def run(request):
     return lambda main: run_bounded(main, request.param)
+
+
+@dataclass
+class Order:
+    price: float
+    label: str | None = None
+    _note: float = float("nan")
 
 
 class TestRequest:
@@ -135,7 +144,8 @@ class TestRequest:
                     with pytest.raises(TypeError, match="params must be a dict"):
                         await requests.request("m", params)
                 for value in (float("nan"), float("inf")):
-                    for params in ({"a": [1, None, {"price": value}]}, [value], (value,)):
+                    order, kind = Order(value), Enum("Kind", {"it": value}).it
+                    for params in ({"a": [1, None, {"price": value}]}, [value], (value,), {"o": order}, [kind]):
                         with pytest.raises(ValueError, match="no JSON number; nothing was sent"):
                             await requests.request("m", params)
                 with pytest.raises(TypeError):
@@ -156,6 +166,8 @@ class TestRequest:
                     wsx.JsonRpc("client")
                 assert (server.requests, requests.pending) == ([], 0)
                 assert await requests.request("m", {"a": None, "b": [None]}) == {"a": None, "b": [None]}
+                order = Order(1.0)
+                assert await requests.request("m", {"o": order}) == {"o": {"price": 1.0, "label": None}}
 
         run_bounded(main())
 

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import types
+from decimal import Decimal
 
 import msgspec
 import orjson
@@ -194,6 +195,11 @@ class TestPayload:
         class Params(msgspec.Struct):
             data: Trade
 
+        class Quote(msgspec.Struct):
+            price: Decimal
+            by: dict[int, int]
+            as_is: msgspec.Raw
+
         class Notification(msgspec.Struct):
             params: Params
 
@@ -202,6 +208,9 @@ class TestPayload:
         assert message.json(type=Notification).params.data == Trade(1.5, 2)
         escaped = Message(self.NOTIFICATION.replace(b'"channel"', b'"ch\\u0061nnel"'))
         assert escaped.data_json(type=Trade) == Trade(1.5, 2)
+        exact = Message(b'{"\\u0069d":1,"result":{"price":0.1234567890123456789012,"by":{"1":2},"as_is":[1.50]}}')
+        quote = exact.data_json(type=Quote)
+        assert (quote.price, quote.by, bytes(quote.as_is)) == (Decimal("0.1234567890123456789012"), {1: 2}, b"[1.50]")
         with pytest.raises(ValueError, match=r"Expected `int`, got `object` - at `\$.amount`|Expected"):
             message.data_json(type=list[int])
 

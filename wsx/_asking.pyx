@@ -9,6 +9,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
+from enum import Enum
+
 from orjson import dumps as _dumps
 
 from wsx._clock cimport monotonic_ns
@@ -164,4 +166,10 @@ cdef int _check_finite(value) except -1:
     if isinstance(value, (dict, list, tuple)):
         for inner in value.values() if isinstance(value, dict) else value:
             _check_finite(inner)
+    elif hasattr(value, "__dataclass_fields__"):
+        for name in value.__dataclass_fields__:
+            if name[:1] != "_":          # else orjson does not write it
+                _check_finite(getattr(value, name, None))
+    elif isinstance(value, Enum):
+        _check_finite(value.value)
     return 0

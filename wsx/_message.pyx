@@ -16,7 +16,7 @@ from wsx._envelope cimport FOUND, Fields, Span, scan_envelope
 from wsx._frame cimport BINARY, TEXT
 from wsx._json cimport parse, parse_bytes
 
-from wsx._json import convert_into, decode_into
+from wsx._json import decode_into, member_into
 
 cdef extern from "_mask.h" nogil:
     ctypedef struct wsx_utf8_state:
@@ -97,7 +97,7 @@ cdef class Message:
         cdef const uint8_t* start = <const uint8_t*>PyBytes_AS_STRING(self.data)
         cdef Span* payload
         if scan_envelope(start, PyBytes_GET_SIZE(self.data), &fields) != FOUND:
-            return _payload_of(parse(self.data), type)
+            return _payload_of(self.data, type)
         payload = &fields.data if fields.data.start else &fields.result
         if payload.start == NULL:
             raise ValueError(_NO_PAYLOAD)
@@ -124,16 +124,15 @@ cdef class Message:
 cdef str _NO_PAYLOAD = "this message has no payload: neither params.data nor result"
 
 
-cdef object _payload_of(document, type):
+cdef object _payload_of(bytes data, type):
     """The payload of a message that the scan left to a full parse."""
+    document = parse(data)
     params = document.get("params") if isinstance(document, dict) else None
     if isinstance(params, dict) and "data" in params:
-        payload = params["data"]
-    elif isinstance(document, dict) and "result" in document:
-        payload = document["result"]
-    else:
-        raise ValueError(_NO_PAYLOAD)
-    return payload if type is None else convert_into(payload, type)
+        return params["data"] if type is None else member_into(data, ("params", "data"), type)
+    if isinstance(document, dict) and "result" in document:
+        return document["result"] if type is None else member_into(data, ("result",), type)
+    raise ValueError(_NO_PAYLOAD)
 
 
 cdef Message new_message(uint8_t opcode, const uint8_t* data, size_t size):
