@@ -214,6 +214,15 @@ class TestPayload:
         with pytest.raises(ValueError, match=r"Expected `int`, got `object` - at `\$.amount`|Expected"):
             message.data_json(type=list[int])
 
+    @pytest.mark.parametrize(
+        "number",
+        [2**63 - 1, 2**63, -(2**63), -(2**63) - 1, -(10**19) + 1, 2**64 - 1, 2**64, 10**19 - 1, 10**20, -(10**18)],
+    )
+    @pytest.mark.parametrize("before", range(0, 40, 3))
+    def test_whole_numbers_are_exact_wherever_they_stand(self, number, before):
+        found = Message(f'["{"x" * before}",{number},0.{"1" * 30},{number}]'.encode()).json()
+        assert (found[1], type(found[1]), found[3]) == (number, int, number)
+
     def test_without_msgspec_what_is_missing_is_said(self):
         script = (
             "import sys; sys.modules['msgspec'] = None\n"

@@ -221,7 +221,8 @@ static inline const uint8_t *wsx_closing_quote(const uint8_t *at, const uint8_t 
     return NULL;
 }
 
-/* Is there a run of at least 19 digits? Every 19th byte is looked at, and its neighbours where it is a digit. */
+/* Is there a run of digits that may be a whole number beyond 64 bits: of 20 or more, or of 19 behind a minus? What comes
+ * behind a point is no whole number. Every 19th byte is looked at, and its neighbours where it is a digit. */
 static inline int wsx_has_long_number(const uint8_t *data, size_t size)
 {
     for (size_t probe = 18; probe < size; probe += 19) {
@@ -232,8 +233,10 @@ static inline int wsx_has_long_number(const uint8_t *data, size_t size)
             continue;
         while (first > 0 && (unsigned)(data[first - 1] - '0') < 10)
             first--;
-        if (after - first >= 19)
+        uint8_t before = first > 0 ? data[first - 1] : 0;
+        if (before != '.' && after - first >= (size_t)(before == '-' ? 19 : 20))
             return 1;
+        probe = after;
     }
     return 0;
 }
