@@ -510,6 +510,14 @@ class TestBatch:
 
         run(main())
 
+    def test_it_may_have_more_members_than_the_inbox_has_room_for(self, run):
+        async def main():
+            async with rpc(inbox_messages=2) as (server, _, requests, _):
+                server.answers["batch"] = self.answer
+                assert [member.outcome for member in await requests.batch([("a", None)] * 5)] == ["ok"] * 5
+
+        run(main())
+
     def test_it_waits_for_tokens(self, run):
         async def main():
             async with rpc(rate_limit=wsx.TokenBucket(rate=100, burst=1)) as (server, _, requests, _):

@@ -352,6 +352,13 @@ class TestMalformed:
         assert what in said
         assert (seen, len(line.inbox)) == (data, 0)
 
+    def test_an_array_of_more_than_the_inbox_may_hold_is_not_taken_apart(self):
+        for count, waiting in ((65536, 65536), (65537, 0)):
+            line = Line()
+            line.bring("[" + ",".join(["{}"] * count) + "]")
+            assert len(line.inbox) == waiting
+        assert "65536 at most" in line.heard[0][0]
+
     def test_where_nobody_listens_it_flows_on(self):
         line = Line()
         line.router.listener = None

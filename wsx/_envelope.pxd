@@ -50,5 +50,5 @@ cdef class Envelope:
 
 
 cdef int scan_envelope(const uint8_t* data, Py_ssize_t size, Fields* fields) noexcept nogil
-cdef list find_elements(const uint8_t* data, Py_ssize_t size)
+cdef list find_elements(const uint8_t* data, Py_ssize_t size, Py_ssize_t most)
 cdef bint equals(const Span* span, const uint8_t* text, Py_ssize_t size) noexcept nogil

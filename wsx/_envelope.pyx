@@ -205,8 +205,8 @@ cdef int scan_envelope(const uint8_t* data, Py_ssize_t size, Fields* fields) noe
     return said
 
 
-cdef list find_elements(const uint8_t* data, Py_ssize_t size):
-    """(start, end) of each object in an array that holds nothing else, or None."""
+cdef list find_elements(const uint8_t* data, Py_ssize_t size, Py_ssize_t most):
+    """(start, end) of each object in an array that holds nothing else, and `most` at most; or None."""
     cdef Cursor cursor
     cdef Span span
     cdef list found = []
@@ -214,7 +214,7 @@ cdef list find_elements(const uint8_t* data, Py_ssize_t size):
     if not _take(&cursor, c'['):
         return None
     while True:
-        if _peek(&cursor) != c'{' or not _value(&cursor, &span):
+        if len(found) == most or _peek(&cursor) != c'{' or not _value(&cursor, &span):
             return None
         found.append((span.start - data, cursor.at - data))
         if not _take(&cursor, c','):

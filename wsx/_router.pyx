@@ -305,9 +305,12 @@ cdef class Router(Tap):
         """An array of messages: each goes its own way."""
         cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(message.data)
         cdef Message element
-        elements = find_elements(data, PyBytes_GET_SIZE(message.data))
+        cdef Py_ssize_t most = self.inbox.max_messages  # a short text may hold millions, each an object of its own
+        if self.correlator is not None and self.correlator.most_pending > most:
+            most = self.correlator.most_pending
+        elements = find_elements(data, PyBytes_GET_SIZE(message.data), most)
         if not elements:
-            return self._malformed(message, "neither an object nor an array of objects")
+            return self._malformed(message, f"neither an object nor an array of objects, {most} at most")
         self.in_array = True
         try:
             for start, end in elements:
