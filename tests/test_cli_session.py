@@ -12,7 +12,7 @@ from rich.console import Console
 
 import wsx
 from wsx import OrderBook
-from wsx.cli.audit import Audit
+from wsx.cli.audit import Audit, _differences
 from wsx.cli.beginning import CannotBegin, beginning
 from wsx.cli.book import BookPlan, run_book
 from wsx.cli.book_view import view
@@ -39,7 +39,9 @@ from wsx.events import (  # fmt: skip
     SubscriptionRefused,
     SubscriptionRestored,
 )
+from wsx.message_handler import MessageHandler
 
+QUOTE = "quote.BTC-PERPETUAL"
 MS = 1_000_000
 
 
@@ -60,6 +62,7 @@ class TestDemo:
     def test_an_exchange_that_cannot_be_asked_is_watched_the_same_way(self, run_command):
         code, output = run_command(demo(venue(foreign=True)))
         assert code == 0, output
+        assert "nothing was lost" not in output  # nobody knows what was sent
         assert "12 channels back" in output
 
     def test_a_gap_in_a_book_is_told_though_it_was_mended(self, run_command):
@@ -269,6 +272,7 @@ class TestAudit:
             (lambda watch: None, []),
             (lambda watch: watch.received.update({1: watch.received[1] + 1}), ["connection 1: more was received than was sent"]),
             (lambda watch: watch.received.update({1: watch.received[1] - 2}), ["connection 1: 2 messages were lost"]),
+            (lambda watch: watch.tallies.update({1: others(watch.tallies[1].messages - 1)}), ["connection 1: 1 messages came in and never reached their callback"]),
             (lambda watch: watch.tallies[1].note(OTHER), ["connection 1: more was received than was sent"]),
             (lambda watch: watch.tallies.update({1: others(watch.tallies[1].messages)}), ["connection 1: the messages that were received are not those that were sent"]),
         ],
@@ -290,6 +294,34 @@ class TestAudit:
         audit = asyncio.run(main())
         assert audit.faults == faults
         assert audit.lines[-1] == ("in the gap", "0 messages sent before the cut never arrived")
+
+    @pytest.mark.parametrize(
+        ("heard", "faults"),
+        [
+            ((0, 1, 2), []),
+            ((0, 1, 3), ["connection 1: the messages that were received are not those that were sent"]),
+            ((0, 1), ["connection 1: 1 messages came in and never reached their callback"]),
+        ],
+    )
+    def test_what_a_cut_may_swallow_are_the_last_messages_alone(self, heard, faults):
+        """Four notifications were sent, and one message less than was sent came in."""
+
+        async def main():
+            async with venue() as here, here.connect() as session:
+                await here.exchange.stop_market()
+                handler, notified = MessageHandler(session.client), []
+                handler.on_channel(QUOTE, lambda message: notified.append(message.data))
+                await session.subscribe([QUOTE], lambda message: None)
+                while len(notified) < 4:
+                    here.exchange.step()
+                    await session.get_time()
+                tally, (sent,) = Tally(), here.exchange.sessions
+                for place in heard:
+                    tally.note(notified[place])
+                assert len(notified) == sent.notifications.total() == 4
+                return list(_differences(sent, sent.messages - 1, tally, whole=False))
+
+        assert asyncio.run(main()) == faults
 
 
 def rendered(report, width, height):

@@ -452,6 +452,21 @@ async def test_the_digest_of_notifications_leaves_answers_out():
 
 
 @played
+async def test_the_digest_of_the_first_notifications_can_be_asked_for():
+    async with trading() as (exchange, client):
+        await client.subscribe("quote.BTC-PERPETUAL")
+        exchange.step(200)
+        await client.quiet()
+        notified = [data for data in client.received if b'"method":"subscription"' in data]
+        session = exchange.sessions[0]
+        for count in (1, 5, len(notified)):
+            assert session.notifications_digest_after(count) == digest_of(notified[:count])
+        assert session.notifications_digest_after(len(notified) + 1) is None
+        exchange.step(60_000)  # what nobody can be missing any more is forgotten
+        assert session.notifications_digest_after(len(notified)) is None
+
+
+@played
 async def test_a_market_that_is_stopped_moves_by_hand_alone():
     async with trading(rate=1000) as (exchange, client):
         await client.subscribe("book.BTC-PERPETUAL.100ms")

@@ -53,6 +53,8 @@ def judge(audit: Audit) -> tuple[int, str]:
     """The exit code, and why."""
     if audit.faults:
         return _WRONG, "; ".join(audit.faults)
+    if not audit.lines:
+        return _GOOD, "every book is valid again after the cut; what was sent, only the local exchange can tell"
     return _GOOD, "nothing was lost: every book is right again, and what the cut took is said above"
 
 

@@ -4,7 +4,7 @@ Not here: who else hears a channel (hub.py), which channels exist (channels.py).
 """
 
 import hashlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 
 from wsx.testing.deribit.answers import copies, wrong_data
@@ -12,6 +12,8 @@ from wsx.testing.deribit.channels import Channel
 from wsx.testing.deribit.hub import Hub
 from wsx.testing.deribit.outlet import Outlet
 from wsx.testing.deribit.script import Rule, Script, chosen
+
+_DIGESTS = 4096  # that are kept, of the newest notifications: the end of a connection may swallow some of those
 
 
 class Hearing:
@@ -29,6 +31,7 @@ class Hearing:
         self._number = number
         self._afterwards = afterwards
         self._digest = hashlib.blake2b(digest_size=16)
+        self._digests: deque[bytes] = deque(maxlen=_DIGESTS)  # after each notification
         self._held: dict[str, list[bytes]] = {}  # by channel, each behind the next one
         self._to_open: list[str] = []
 
@@ -36,6 +39,13 @@ class Hearing:
     def digest(self) -> str:
         """Of all those notifications, in order."""
         return self._digest.hexdigest()
+
+    def digest_after(self, count: int) -> str | None:
+        """Of the first `count` of them; None where that is too long ago, or so many were not sent."""
+        back = self.notifications.total() - count
+        if back == 0:
+            return self.digest
+        return self._digests[-1 - back].hex() if 0 < back < len(self._digests) else None
 
     def subscribe(self, channels: list[Channel]) -> None:
         """Hear these too; what they say first waits for `open_new`."""
@@ -82,4 +92,5 @@ class Hearing:
         self.notifications[channel] += 1
         self._digest.update(payload)
         self._digest.update(b"\n")
+        self._digests.append(self._digest.digest())
         self._outlet.send(payload, frame)

@@ -79,6 +79,13 @@ class Session:
         """Of its notifications alone: what `digest_of` gives for what a client's callbacks were called with."""
         return self.hearing.digest
 
+    def notifications_digest_after(self, count: int) -> str | None:
+        """Of the first `count` of them, for a client whose connection ended before it had them all.
+
+        None where the exchange does not know: it was not so many, or over 4,000 ago.
+        """
+        return self.hearing.digest_after(count)
+
     # ---- what comes in ----------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
