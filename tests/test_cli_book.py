@@ -60,7 +60,14 @@ def test_what_is_typed_reaches_the_book():
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["X", "--depth", "0"], ["X", "--interval", "1ms"], ["X", "--venue", "moon"], ["X", "--seconds", "0"]],
+    [
+        [],
+        ["X", "--depth", "0"],
+        ["X", "--interval", "1ms"],
+        ["X", "--venue", "moon"],
+        ["X", "--seconds", "0"],
+        ["X", "--seconds", "nan"],
+    ],
 )
 def test_what_makes_no_sense_is_refused_as_a_usage_error(arguments):
     result = CliRunner().invoke(command, ["book", *arguments])

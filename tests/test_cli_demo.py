@@ -253,6 +253,7 @@ class TestEndpoint:
         ("--capture", "no such file"),
         ("--capture", "setup.py", "--seconds", "2"),
         ("--seconds", "0"),
+        ("--seconds", "nan"),
     ],
 )
 def test_what_makes_no_sense_is_refused_as_a_usage_error(arguments):

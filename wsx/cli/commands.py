@@ -1,5 +1,6 @@
 """What can be typed after `wsx`: options and their checks. Not here: what the commands do (demo.py, playback.py, book.py)."""
 
+import math
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -21,13 +22,25 @@ from wsx.testing.replay import Speed
 
 _SECONDS = 8.0
 _INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
-_ALL_DAY = click.FloatRange(0.1, 86_400)
 _VENUE = click.option(
     "--venue",
     type=click.Choice(get_args(VenueName)),
     help="local: an exchange on this machine (default). test, prod: Deribit's; a login comes from DERIBIT_CLIENT_ID and "
     "DERIBIT_CLIENT_SECRET.",
 )
+
+
+class _Seconds(click.FloatRange):
+    """From a moment to a day. `nan` is neither too small nor too large, and no time all the same."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return seconds
+
+
+_ALL_DAY = _Seconds(0.1, 86_400)
 
 
 def _speed(text: str) -> Speed:
