@@ -200,6 +200,29 @@ async def test_the_connection_ends_at_a_notification_or_after_an_answer(do, argu
             assert client.answers[0]["result"] and len(client.notices) == 1
 
 
+@pytest.mark.parametrize(
+    ("do", "arguments"),
+    [
+        ("cut", {}),
+        ("close", {}),
+        ("too_slow", {}),
+        ("maintenance", {}),
+        ("too_many_requests", {}),
+        ("cut", {"late": 1}),
+    ],
+)
+@played
+async def test_an_answer_that_takes_its_time_still_comes_before_the_end_behind_it(do, arguments):
+    async with trading(jitter=0 if arguments else 0.05) as (exchange, client):
+        if arguments:
+            exchange.script.add("late", method="public/test", seconds=0.05)
+        exchange.script.add(do, method="public/hello")
+        test = await client.send("public/test")
+        hello = await client.send("public/hello", {"client_name": "c", "client_version": "1"})
+        await client.closed()
+        assert [answer["id"] for answer in client.answers] == [test, hello]
+
+
 # ---- answers ------------------------------------------------------------------------------------------------------
 
 

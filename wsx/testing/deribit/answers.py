@@ -13,7 +13,7 @@ import orjson
 from wsx.testing.deribit.script import Rule, chosen
 from wsx.testing.number_text import wire_text
 
-Answer: TypeAlias = Callable[[], list[bytes]]  # written when it leaves: none, one or two messages
+Answer: TypeAlias = Callable[[], None]  # sends itself when it is time to, and does what comes behind it
 
 _LONG_AGO = 1_000_000  # change ids
 
@@ -21,14 +21,13 @@ _LONG_AGO = 1_000_000  # change ids
 class Replies:
     """The answers of one socket: those of one worker keep their order, those of different workers may overtake."""
 
-    def __init__(self, send: Callable[[bytes], object]) -> None:
-        self._send = send
+    def __init__(self) -> None:
         self._lines: dict[str, _Line] = {}
         self._held: list[Answer] = []
 
     def put(self, worker: str, answer: Answer, delay: float) -> None:
         """Send it after `delay` seconds, and what was held behind it."""
-        line = self._lines.setdefault(worker, _Line(self._send))
+        line = self._lines.setdefault(worker, _Line())
         held, self._held = self._held, []
         for one in [answer, *held]:
             line.put(one, delay)
@@ -92,8 +91,7 @@ def _cross(data: dict[str, Any]) -> None:
 class _Line:
     """The answers of one worker: each may take its time, and those behind it wait, so that they stay in order."""
 
-    def __init__(self, send: Callable[[bytes], object]) -> None:
-        self._send = send
+    def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[float, Answer]] = deque()  # when it is due, and the answer
         self._timer: asyncio.TimerHandle | None = None
@@ -107,7 +105,7 @@ class _Line:
             self._waiting.append((due, answer))
             self._timer = self._loop.call_at(due, self._next)
         else:
-            self._leave(answer)
+            answer()
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -115,10 +113,6 @@ class _Line:
 
     def _next(self) -> None:
         _, answer = self._waiting.popleft()
-        self._leave(answer)
         if self._waiting:
             self._timer = self._loop.call_at(self._waiting[0][0], self._next)
-
-    def _leave(self, answer: Answer) -> None:
-        for payload in answer():
-            self._send(payload)
+        answer()  # may end the connection, and this line with it

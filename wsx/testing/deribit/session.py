@@ -47,7 +47,7 @@ class Session:
         self._methods = methods
         self._loop = asyncio.get_running_loop()
         self.hearing = Hearing(exchange.hub, exchange.script, self.outlet, number, self._afterwards)
-        self._replies = Replies(self.outlet.send)
+        self._replies = Replies()
         self._heard_at = self._loop.time()
         self._idle_timer: asyncio.TimerHandle | None = None
         self._watch_idleness()
@@ -178,17 +178,19 @@ class Session:
     def _answer(self, request: Request, body: dict[str, Any], us_in: int, rules: list[Rule]) -> None:
         head, body_said = wrong_answer(rules, request.head, body)
 
-        def answer() -> list[bytes]:
-            return copies(rules, self._text(head, body_said, us_in))
+        def answer() -> None:
+            for payload in copies(rules, self._text(head, body_said, us_in)):
+                self.outlet.send(payload)
+            self.hearing.open_new(self.exchange.now_ms())
+            self._afterwards(rules)
+            if self.exchange.settings.terminate and body.get("error", {}).get("code") == _TOO_MANY:
+                self.outlet.cut()
 
         if any(chosen(rules, "swap")):
             self._replies.hold(answer)
         else:
             self._put(request.method, answer, rules)
-        self.hearing.open_new(self.exchange.now_ms())
-        self._afterwards(rules)
-        if self.exchange.settings.terminate and body.get("error", {}).get("code") == _TOO_MANY:
-            self.outlet.cut()
+        self.hearing.open_new(self.exchange.now_ms())  # does not wait for an answer that takes its time
 
     def _put(self, method: str, answer: Answer, rules: list[Rule]) -> None:
         worker = self._methods[method].worker if method in self._methods else "public"
@@ -196,7 +198,7 @@ class Session:
         self._replies.put(worker, answer, delay)
 
     def _afterwards(self, rules: list[Rule]) -> None:
-        """What rules do besides changing a message."""
+        """What rules do behind a message, once it has left."""
         for rule in rules:
             if rule.do in ("cut", "cut_unanswered"):
                 self.outlet.cut()
