@@ -54,4 +54,5 @@ cdef class Router(Tap):
     cdef bint _parsed(self, Message message, int said) except -1
     cdef bint _document(self, Message message, dict document) except -1
     cdef bint _batch(self, Message message) except -1
+    cdef Py_ssize_t _most_elements(self) noexcept
     cdef bint _malformed(self, Message message, str what) except -1

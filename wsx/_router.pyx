@@ -304,23 +304,22 @@ cdef class Router(Tap):
     cdef bint _batch(self, Message message) except -1:
         """An array of messages: each goes its own way."""
         cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(message.data)
-        cdef Message element
-        cdef Py_ssize_t most = self.inbox.max_messages  # a short text may hold millions, each an object of its own
-        if self.correlator is not None and self.correlator.most_pending > most:
-            most = self.correlator.most_pending
+        cdef Py_ssize_t most = self._most_elements()
         elements = find_elements(data, PyBytes_GET_SIZE(message.data), most)
         if not elements:
             return self._malformed(message, f"neither an object nor an array of objects, {most} at most")
         self.in_array = True
         try:
             for start, end in elements:
-                element = new_message(message.opcode, data + <Py_ssize_t>start, end - start)
-                element.received_ns, element.epoch = message.received_ns, message.epoch
-                element.last_in_batch = message.last_in_batch
-                self.inbox.receive(element)
+                self.inbox.receive(_element(message, data + <Py_ssize_t>start, end - start))
         finally:
             self.in_array = False
         return True
+
+    cdef Py_ssize_t _most_elements(self) noexcept:
+        """How many messages an array may hold: a short text may hold millions, each of which would be an object."""
+        cdef Py_ssize_t waiting = self.inbox.max_messages
+        return max(waiting, self.correlator.most_pending) if self.correlator is not None else waiting
 
     cdef bint _malformed(self, Message message, str what) except -1:
         """No JSON-RPC: said where somebody listens, and then it reaches nobody else."""
@@ -341,6 +340,14 @@ cdef class Router(Tap):
         text = key.encode() if isinstance(key, str) else key
         _point(&span, text)
         return self.deliver(message, &span, &span)
+
+
+cdef Message _element(Message message, const uint8_t* start, Py_ssize_t size):
+    """A message out of one that holds several."""
+    cdef Message element = new_message(message.opcode, start, size)
+    element.received_ns, element.epoch = message.received_ns, message.epoch
+    element.last_in_batch = message.last_in_batch
+    return element
 
 
 cdef inline int _presence(const Span* span) noexcept:
