@@ -39,10 +39,11 @@ cdef class Asking:
     async def request(self, str method not None, params=None, *, timeout=30.0, deadline=None, bint whole=False):
         """Ask, and give the result. timeout: seconds for all of it. deadline: the same on the loop's clock (`loop.time()`).
 
-        The earlier of the two counts; where it has passed already, nothing is sent. whole: give the `Message` that answers instead, for what stands beside its result
-        (Deribit's usIn and usOut) and when it came. Raises an error whose `outcome` says what became of the request: `rejected`
-        (RpcError); `not_sent` (NotConnected, ConnectionClosed, SendTimeout, TooManyPending); `unknown` (AnswerTimeout,
-        OutcomeUnknown). TypeError and ValueError for wrong arguments.
+        The earlier of the two counts; where it has passed already, nothing is sent. whole: give the `Message` that answers
+        instead, for what stands beside its result (Deribit's usIn and usOut) and when it came. Raises an error whose
+        `outcome` says what became of the request: `rejected` (RpcError); `not_sent` (NotConnected, ConnectionClosed,
+        SendTimeout, TooManyPending); `unknown` (AnswerTimeout, OutcomeUnknown). TypeError and ValueError for wrong
+        arguments.
         """
         cdef Pending pending
         waiter = self._create_future()

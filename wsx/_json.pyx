@@ -1,8 +1,9 @@
 """JSON bytes into Python objects, with no number changed.
 
 orjson parses. A whole number that does not fit in 64 bits becomes a float there, without a word; text that might hold
-one (20 digits in a row, or a minus and 19) is therefore parsed a second time by the standard library, which keeps it. What has no finite
-value (NaN, 1e400) and what is nested deeper than 1024 is refused. A float is the nearest double, as everywhere.
+one (20 digits in a row, or a minus and 19) is therefore parsed a second time by the standard library, which keeps it.
+What has no finite value (NaN, 1e400) and what is nested deeper than 1024 is refused. A float is the nearest double, as
+everywhere.
 Not here: finding a part of a message (_envelope.pyx).
 """
 

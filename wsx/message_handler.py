@@ -50,7 +50,7 @@ def kind_of(message: Message) -> Kind:
     envelope = scan(message.data)
     if envelope is not None:
         spans = {"result": envelope.result_span, "error": envelope.error_span}
-        there = {name: message.data[slice(*span)] != b"null" for name, span in spans.items() if span is not None}
+        there = {name: not _is_null(message.data, *span) for name, span in spans.items() if span is not None}
         return _kind(envelope.method is not None, envelope.has_id, there)
     try:
         document = message.json()
@@ -60,6 +60,11 @@ def kind_of(message: Message) -> Kind:
         return Kind.OTHER
     there = {name: document[name] is not None for name in ("result", "error") if name in document}
     return _kind("method" in document, "id" in document, there)
+
+
+def _is_null(data: bytes, start: int, end: int) -> bool:
+    """Looks without a copy: a result may be megabytes."""
+    return end - start == 4 and data.startswith(b"null", start)
 
 
 def _kind(has_method: bool, has_id: bool, there: dict[str, bool]) -> Kind:

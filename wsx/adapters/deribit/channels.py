@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 
 Interval: TypeAlias = Literal["raw", "100ms", "agg2"]
 Kind: TypeAlias = Literal["future", "option", "spot", "future_combo", "option_combo", "combo", "any"]
+OfAnIndex: TypeAlias = Literal["price", "ranking", "statistics", "volatility", "expiration", "option_marks"]
+OfThePlatform: TypeAlias = Literal["state", "public_methods", "announcements"]
 
 _INTERVALS = ("raw", "100ms", "agg2")
 _KINDS = ("future", "option", "spot", "future_combo", "option_combo", "combo", "any")
@@ -17,7 +19,7 @@ _DEPTHS = (1, 10, 20)
 _RESOLUTIONS = ("1", "3", "5", "10", "15", "30", "60", "120", "180", "360", "720", "1D")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")  # no instrument's or index's name holds a dot
 _PRIVATE = "user."
-_OF_AN_INDEX = {
+_OF_AN_INDEX: dict[OfAnIndex, str] = {
     "price": "deribit_price_index",
     "ranking": "deribit_price_ranking",
     "statistics": "deribit_price_statistics",
@@ -25,7 +27,7 @@ _OF_AN_INDEX = {
     "expiration": "estimated_expiration_price",
     "option_marks": "markprice.options",
 }
-_OF_THE_PLATFORM = {
+_OF_THE_PLATFORM: dict[OfThePlatform, str] = {
     "state": "platform_state",
     "public_methods": "platform_state.public_methods_state",
     "announcements": "announcements",
@@ -83,7 +85,7 @@ def chart(instrument: str, resolution: str | int) -> str:
     return f"chart.trades.{_name('instrument', instrument)}.{resolution}"
 
 
-def index(name: str, what: str = "price") -> str:
+def index(name: str, what: OfAnIndex = "price") -> str:
     """Of an index such as "btc_usd": its price; the sources of it ("ranking"); its day ("statistics"); its "volatility".
 
     "expiration": the price at which what expires next would settle now. "option_marks": the mark prices of all options
@@ -99,7 +101,7 @@ def instrument_state(kind: Kind = "any", currency: str = "any") -> str:
     return f"instrument.state.{kind}.{_name('currency', currency)}"
 
 
-def platform(what: str = "state") -> str:
+def platform(what: OfThePlatform = "state") -> str:
     """Of the platform: its "state" (locked, maintenance), its "public_methods", its "announcements". Raises ValueError."""
     _check("what", what, tuple(_OF_THE_PLATFORM))
     return _OF_THE_PLATFORM[what]
