@@ -23,8 +23,17 @@ from wsx.errors import (
 )
 from wsx.events import LateAnswer, ProtocolError, UnexpectedAnswer
 from wsx.json_rpc import Settled
+from wsx.rate_limiter import RateLimiter
+from wsx.rate_profile import Budget, Charge, RateProfile
 from wsx.requester import Requester
 from wsx.testing import LocalServer
+
+PRICES = RateProfile(
+    "prices",
+    {"dear": Budget(rate=0.001, burst=100), "cheap": Budget(rate=0.001, burst=10)},
+    Charge("cheap"),
+    {"dear": Charge("dear", lambda params: params["tokens"])},
+)
 
 
 @pytest.fixture(params=LOOPS)
@@ -129,6 +138,14 @@ class TestRequest:
 
         run(main())
 
+    def test_null_for_a_method_that_is_not_there_does_not_count(self, run):
+        async def main():
+            async with rpc() as (server, _, requests, _):
+                server.answers["m"] = lambda request: f'{{"method":null,"id":{request["id"]},"result":5,"params":null}}'
+                assert await requests.request("m") == 5
+
+        run(main())
+
     def test_whole_numbers_of_a_result_are_exact(self, run):
         async def main():
             async with rpc() as (server, _, requests, _):
@@ -160,6 +177,8 @@ class TestRequest:
                         await requests.request("m", timeout=timeout, deadline="soon")
                     with pytest.raises(TypeError):
                         await requests.batch([("m", None)], timeout=timeout, deadline="soon")
+                with pytest.raises(OverflowError):
+                    await requests.request("m", timeout=None, deadline=10**400)
                 with pytest.raises(ValueError, match="most_pending must be at least 1"):
                     wsx.JsonRpc(client, most_pending=0)
                 with pytest.raises(TypeError, match="a client, or the route of an on_open hook"):
@@ -411,6 +430,23 @@ class TestStrays:
 
         run(main())
 
+    @pytest.mark.parametrize(
+        "text", ['{"id":2,"result":1}', '{"id":2,"error":{"code":5}}', '{"i\\u0064":2,"result":1}']
+    )
+    def test_what_has_not_been_sent_cannot_have_been_answered(self, run, text):
+        async def main():
+            async with rpc(rate_limit=wsx.TokenBucket(rate=20, burst=1)) as (server, _, requests, heard):
+                await requests.request("a")
+                task = asyncio.ensure_future(requests.request("b", [3]))
+                await asyncio.sleep(0)
+                server.push(text)
+                (event,) = await heard.wait(UnexpectedAnswer)
+                assert (event.request_id, event.what) == (2, "the request has not been sent yet")
+                assert (len(server.requests), requests.pending) == (1, 1)
+                assert await task == [3]
+
+        run(main())
+
     def test_what_is_no_answer_flows_on(self, run):
         async def main():
             async with rpc() as (server, client, _, heard):
@@ -524,6 +560,24 @@ class TestBatch:
                 server.answers["batch"] = self.answer
                 await requests.request("a")
                 assert [member.outcome for member in await requests.batch([("a", None), ("b", None)])] == ["ok", "ok"]
+
+        run(main())
+
+    def test_each_member_pays_where_a_method_has_its_own_price(self, run):
+        async def main():
+            limiter = RateLimiter(PRICES)
+            async with rpc(rate_limit=limiter) as (server, _, requests, _):
+                server.answers["batch"] = self.answer
+                await requests.batch([("dear", {"tokens": 20}), ("cheap", None), ("dear", {"tokens": 4})])
+                assert limiter.utilisation == {
+                    "dear": pytest.approx(0.24, abs=0.001),
+                    "cheap": pytest.approx(0.1, abs=0.001),
+                }
+                requests.notify("cheap")
+                assert limiter.utilisation["cheap"] == pytest.approx(0.2, abs=0.001)
+                with pytest.raises(SendTimeout) as caught:
+                    await requests.batch([("cheap", None), *[("dear", {"tokens": 60})] * 2], timeout=0.02)
+                assert (caught.value.outcome, len(server.raw)) == ("not_sent", 2)
 
         run(main())
 
@@ -766,3 +820,17 @@ class TestAnotherProtocol:
                 assert (late.request_id, late.error.code, stray.request_id) == (4, 5, "3")
 
         run(main())
+
+    def test_a_client_speaks_one_protocol(self):
+        async def main():
+            async with rpc() as (_, client, requests, _):
+                with pytest.raises(ValueError, match="asks by JsonRpc, not by ReqId too"):
+                    Requester(client, ReqId())
+                assert await requests.request("a", [1]) == [1]
+            async with LocalServer() as server, wsx.connect(server.url) as client:
+                for _ in range(2):
+                    Requester(client, ReqId())
+                with pytest.raises(ValueError, match="asks by ReqId, not by JsonRpc too"):
+                    wsx.JsonRpc(client)
+
+        run_bounded(main())

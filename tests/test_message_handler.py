@@ -44,6 +44,7 @@ async def until(condition):
         ('{"id":1.5,"result":null,"error":null}', Kind.RESULT),
         ('{"id":1,"result":null,"error":{}}', Kind.ERROR),
         ('{"id":1.5,"result":null,"error":{}}', Kind.ERROR),
+        ('{"method":null,"id":1,"result":5}', Kind.RESULT),
         ('{"id":1,"error":null}', Kind.OTHER),
         ('{"id":1}', Kind.OTHER),
         ("{}", Kind.OTHER),
@@ -91,6 +92,24 @@ class TestCallbacks:
                     await client.recv()
 
         run(main())
+
+    @pytest.mark.parametrize("way", ["on_channel", "on_prefix", "on_method"])
+    def test_taking_one_away_twice_takes_away_no_other(self, way):
+        async def main():
+            async with rpc() as (server, client, _, _):
+                seen, add = [], getattr(MessageHandler(client), way)
+                key = "subscription" if way == "on_method" else "a"
+                stops = [add(key, seen.append) for _ in range(2)]
+                for _ in range(2):
+                    stops[0]()
+                server.push(push("a", 1))
+                await until(lambda: seen)
+                stops[1]()
+                server.push(push("a", 2))
+                assert (await client.recv()).data_json() == 2
+                assert [message.data_json() for message in seen] == [1]
+
+        run_bounded(main())
 
     def test_the_unrouted_have_a_callback_where_one_is_given(self, run):
         async def main():

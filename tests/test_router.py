@@ -305,6 +305,51 @@ class TestRules:
         line.bring('{"id":"beat","result":{}}', '{"id":"other","result":1}', '{"id":[1],"result":1}')
         assert answers == [("other", 1, 0), ([1], 1, 0)]
 
+    @pytest.mark.parametrize(
+        ("payload", "quiet"),
+        [
+            (b'{"i\\u0064":"b\\u0065at","method":"m"}', "beat"),
+            (b'{"id":7,"method":"m"}', 7),
+            (b'{"id":true,"method":"m"}', None),
+            (b'{"id":"beat', None),
+            (b"[7]", None),
+            (b"pong", None),
+        ],
+    )
+    def test_the_id_of_a_rules_request_is_known_however_it_is_written(self, payload, quiet):
+        line, answers = Line(), []
+
+        class Answers:
+            def take_answer(self, request_id, *_):
+                answers.append(request_id)
+                return True
+
+        line.router.answers = Answers()
+        line.router.add_rule(b"heartbeat", b"test_request", payload)
+        line.bring('{"id":"beat","result":1}', '{"id":7,"result":1}', '{"id":1,"result":1}', '{"id":true,"result":1}')
+        assert answers == [identity for identity in ("beat", 7, 1, True) if identity != quiet or identity is True]
+
+    def test_the_id_of_a_rule_that_is_no_more_is_nobodys(self):
+        line, answers = Line(), []
+
+        class Answers:
+            def take_answer(self, request_id, *_):
+                answers.append(request_id)
+                return True
+
+        line.router.answers = Answers()
+        for payload in (ANSWER, b"{}"):
+            line.router.add_rule(b"heartbeat", b"test_request", payload)
+        line.bring('{"id":"beat","result":1}')
+        assert answers == ["beat"]
+
+    def test_keys_that_do_not_count_may_come_twice(self):
+        line, seen = Line(), []
+        line.router.methods.add(b"m", lambda message: seen.append(message.text))
+        text = '{"m\\u0065thod":"m","x":1,"x":2,"params":{"id":1,"id":2,"method":[{"id":1,"id":1}]},"jsonrpc":"2.0"}'
+        line.bring(text)
+        assert (seen, line.heard) == ([text], [])
+
     def test_a_connection_that_is_gone_is_no_error_of_the_application(self):
         line = Line()
         line.connect()
@@ -341,6 +386,10 @@ class TestMalformed:
             (b"[" * 100_000, "neither an object nor an array of objects"),
             (b'{"id":1.5,"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "depth limit"),
             (b'{"id":1,"id":2,"result":1}', "a key of the envelope comes twice"),
+            (b'{"id":1,"i\\u0064":2,"result":1}', "a key of the envelope comes twice"),
+            (b'{"method":"m","params":{"channel":"a","\\u0063hannel":"b"}}', "a key of the envelope comes twice"),
+            (b'{"x":{"a":"}"},"meth\\u006fd":"m", "params" : [1] ,"method":"n"}', "a key of the envelope comes twice"),
+            (b'{"\\u0069d":1,"params":{},"par\\u0061ms":{}}', "a key of the envelope comes twice"),
             (b'{"method":"\\u006d","a":NaN}', "unexpected"),
             (b'{"id":1.5,"a":1e400}', "infinity"),
         ],

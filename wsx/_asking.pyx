@@ -52,7 +52,7 @@ cdef class Asking:
         try:
             payload = self._encode(pending.request_id, method, params)
             if not self._write_at_once(payload):
-                await self._send_patiently(payload, pending, params)
+                await self._send_patiently(payload, [(1, method, params)], pending.deadline)
             self._sent(pending)
             return await waiter
         except BaseException:
@@ -84,7 +84,7 @@ cdef class Asking:
             if deadline != deadline:
                 raise ValueError("deadline must be a time of the loop's clock, or None, got nan")
             raise SendTimeout(0.0, method)
-        return deadline
+        return float(deadline)
 
     cpdef object _sent(self, Pending pending):
         """Its bytes have gone."""
@@ -92,7 +92,7 @@ cdef class Asking:
         if self.correlator.sent(pending):
             self._set_timer(pending.deadline)
 
-    async def _send_patiently(self, payload, pending, params):
+    async def _send_patiently(self, payload, charges, deadline):
         """Write it once there are tokens and room; the requester knows how."""
         raise NotImplementedError
 

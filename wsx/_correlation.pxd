@@ -41,6 +41,7 @@ cdef class Correlator:
     cpdef Pending open(self, str method, object deadline, object waiter, object together=*)
     cpdef bint sent(self, Pending pending) except -1
     cpdef Pending close(self, object request_id, object outcome)
+    cpdef Pending answer(self, object request_id, object outcome)
     cdef int64_t _take_first(self) noexcept
     cdef int _drop_closed(self) except -1
     cdef int _grow(self) except -1

@@ -1,6 +1,6 @@
 """Which answer belongs to which request: ids, what is pending, what has become of the rest. No I/O and no clock.
 
-    open ──▶ sent ──▶ close(id, outcome) ──▶ remembered for a while, so that a late answer is known as one
+    open ──▶ sent ──▶ answer(id, outcome) ──▶ remembered for a while, so that a late answer is known as one
 
 Times are seconds on whatever clock the caller reads; ids are integers from 1, each used once. Compiled because every
 request and every answer passes here.
@@ -134,6 +134,11 @@ cdef class Correlator:
                 self._forgotten = max(self._forgotten, <int64_t>oldest)
             self._ended[request_id] = _ended(request_id, pending.method, outcome)
         return pending
+
+    cpdef Pending answer(self, object request_id, object outcome):
+        """End a request by its answer; None where none of that id waits for one: what was not sent has no answer yet."""
+        cdef Pending pending = self.pending.get(request_id)
+        return self.close(request_id, outcome) if pending is not None and pending.sent else None
 
     def ended(self, request_id):
         """What became of the request of this id, as far as that is remembered. An id of another type is another id.

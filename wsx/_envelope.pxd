@@ -50,5 +50,6 @@ cdef class Envelope:
 
 
 cdef int scan_envelope(const uint8_t* data, Py_ssize_t size, Fields* fields) noexcept nogil
+cdef bint has_repeated(const uint8_t* data, Py_ssize_t size) except -1
 cdef list find_elements(const uint8_t* data, Py_ssize_t size, Py_ssize_t most)
 cdef bint equals(const Span* span, const uint8_t* text, Py_ssize_t size) noexcept nogil

@@ -15,6 +15,8 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcmp
 
+from wsx._json cimport parse_bytes
+
 cdef extern from "_json.h" nogil:
     const uint8_t* after_nested "wsx_after_nested"(const uint8_t* at, const uint8_t* end, int wide)
     int is_wide "wsx_is_wide"()
@@ -24,6 +26,8 @@ cdef enum:
     MOST_DIGITS = 18                     # of an id: fits in 63 bits
 
 
+cdef object MESSAGE_KEYS = frozenset(("params", "method", "id", "result", "error"))
+cdef object PARAMS_KEYS = frozenset(("data", "channel", "type"))
 cdef int _wide = is_wide()               # what this processor has, asked once
 
 
@@ -220,6 +224,43 @@ cdef list find_elements(const uint8_t* data, Py_ssize_t size, Py_ssize_t most):
         if not _take(&cursor, c','):
             break
     return found if _take(&cursor, c']') and _peek(&cursor) == 0 and cursor.at == cursor.end else None
+
+
+cdef bint has_repeated(const uint8_t* data, Py_ssize_t size) except -1:
+    """Does a key of the envelope come twice in this object, which a full parse has accepted, however it is written?"""
+    cdef Cursor cursor
+    cursor.at, cursor.end = data, data + size
+    return _repeats(&cursor, MESSAGE_KEYS)
+
+
+cdef bint _repeats(Cursor* cursor, object keys) except -1:
+    """The same for the object at the cursor, which moves past it. keys: those that count."""
+    seen = set()
+    _take(cursor, c'{')
+    while (name := _key(cursor)) is not None:
+        if name in seen or _value_repeats(cursor, name, keys):
+            return True
+        if name in keys:
+            seen.add(name)
+        if not _take(cursor, c','):
+            break
+    _take(cursor, c'}')
+    return False
+
+
+cdef bint _value_repeats(Cursor* cursor, object name, object keys) except -1:
+    """The same within the value of a key, which the cursor moves past: only those of params count too."""
+    cdef Span ignored
+    if name == "params" and keys is MESSAGE_KEYS and _peek(cursor) == c'{':
+        return _repeats(cursor, PARAMS_KEYS)
+    _value(cursor, &ignored)
+    return False
+
+
+cdef object _key(Cursor* cursor):
+    """The key at the cursor, as it reads without escapes; None where there is none."""
+    cdef Span key
+    return parse_bytes(key.start, key.size) if _value(cursor, &key) and _take(cursor, c':') else None
 
 
 cdef inline bint equals(const Span* span, const uint8_t* text, Py_ssize_t size) noexcept nogil:

@@ -19,7 +19,8 @@ from libc.string cimport memcmp, memcpy, memset
 
 from wsx._correlation cimport Pending
 from wsx._envelope cimport (
-    FOUND, NUMBER_ID, PARSE_ME, REPEATED, TEXT_ID, Fields, Span, equals, find_elements, scan_envelope
+    FOUND, NUMBER_ID, PARSE_ME, REPEATED, TEXT_ID, Fields, Span, equals, find_elements, has_repeated,
+    scan_envelope
 )
 from wsx._frame cimport TEXT
 from wsx._json cimport parse, parse_bytes
@@ -157,11 +158,9 @@ cdef class Router(Tap):
 
         Where it is a request, the answer to its id interests nobody.
         """
-        cdef Fields fields
-        scan_envelope(<const uint8_t*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), &fields)
-        if fields.id_kind in (NUMBER_ID, TEXT_ID):
-            self._quiet_ids.add(_id_of(&fields))
         self._rules = [rule for rule in self._rules if rule[:2] != (method, kind)] + [(method, kind, payload)]
+        ids = [_id_in(rule[2]) for rule in self._rules]
+        self._quiet_ids = {request_id for request_id in ids if type(request_id) in (int, str)}
 
     cdef bint take(self, Message message) except -1:
         cdef Fields fields
@@ -256,10 +255,10 @@ cdef class Router(Tap):
 
     cdef bint _give_answer(self, object request_id, object value, int kind, Message message) except -1:
         cdef Pending pending
-        if self._quiet_ids and isinstance(request_id, (int, str)) and request_id in self._quiet_ids:
+        if self._quiet_ids and type(request_id) in (int, str) and request_id in self._quiet_ids:
             return True
         if kind == RESULT and type(request_id) is int and self.correlator is not None:
-            pending = self.correlator.close(request_id, _OK)
+            pending = self.correlator.answer(request_id, _OK)
             if pending is not None:
                 if not pending.waiter.done():
                     pending.waiter.set_result(message if pending.whole else value)
@@ -282,13 +281,15 @@ cdef class Router(Tap):
             return self._malformed(message, str(error))
         if not isinstance(document, dict):
             return self._malformed(message, "not an object")
+        if has_repeated(<const uint8_t*>PyBytes_AS_STRING(message.data), PyBytes_GET_SIZE(message.data)):
+            return self._malformed(message, "a key of the envelope comes twice")
         return self._document(message, document)
 
     cdef bint _document(self, Message message, dict document) except -1:
         cdef Fields fields
         memset(&fields, 0, sizeof(fields))
         method, params = document.get("method"), document.get("params")
-        if "method" not in document and self.answers is not None and document.keys() & {"id", "result", "error"}:
+        if method is None and self.answers is not None and document.keys() & {"id", "result", "error"}:
             kind = _kind(_presence_in(document, "result"), _presence_in(document, "error"))
             value = document["error"] if kind == ERROR else document.get("result")
             return self._give_answer(document.get("id"), value, kind, message)
@@ -373,6 +374,15 @@ cdef object _id_of(const Fields* fields):
     if fields.id_kind == NUMBER_ID:
         return fields.id
     return fields.text_id.start[:fields.text_id.size].decode("utf-8", "replace") if fields.id_kind == TEXT_ID else None
+
+
+cdef object _id_in(bytes payload):
+    """The id of a request, parsed: however it is written. None where there is none, or where it is no JSON."""
+    try:
+        document = parse(payload)
+    except ValueError:
+        return None
+    return document.get("id") if isinstance(document, dict) else None
 
 
 cdef int _point(Span* span, bytes text) except -1:

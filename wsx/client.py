@@ -111,7 +111,7 @@ class Client(Lane):
         ConnectionClosed afterwards, SendTimeout after `timeout`; also, at once, NotConnected where the connection ends
         while the message waits: it is never sent over another. In all these cases nothing was sent.
         """
-        await self._send(data, text, (cost, method, None), timeout)
+        await self._send(data, text, [(cost, method, None)], timeout)
 
     async def recv(self) -> Message:
         """The next message. Raises ConnectionClosed at the end, or the error that ended the client."""
@@ -219,13 +219,14 @@ class Client(Lane):
         """Say why nothing can be sent (`Lane` calls this too)."""
         raise self._session.refusal()
 
-    async def _send(self, data: Any, text: bool | None, charge: Charge, timeout: float | None) -> None:
-        """Send a message that costs `charge` of the rate limit."""
+    async def _send(self, data: Any, text: bool | None, charges: list[Charge], timeout: float | None) -> None:
+        """Send a message that costs all of `charges` of the rate limit: one for each member of a batch."""
         self._require_open()
         self._check_message(data, text)  # before a token is taken
-        paid = self._session.outbox.try_pay(*charge)
-        if not paid or not self._try_write(data, text):
-            await self._write_later(data, text, charge, timeout, paid=paid)
+        unpaid = [charge for charge in charges if not self._session.outbox.try_pay(*charge)]
+        if unpaid or not self._try_write(data, text):
+            async with self._session.outbox.patience(timeout, charges[0][1]):
+                await self._write_later(data, text, unpaid)
 
     def _try_write(self, data: Any, text: bool | None) -> bool:
         """Write a message whose tokens are paid, unless there is no room for it."""
@@ -235,15 +236,12 @@ class Client(Lane):
             return False
         return True
 
-    async def _write_later(
-        self, data: Any, text: bool | None, charge: Charge, timeout: float | None, *, paid: bool
-    ) -> None:
+    async def _write_later(self, data: Any, text: bool | None, unpaid: list[Charge]) -> None:
         outbox = self._session.outbox
-        async with outbox.patience(timeout, charge[1]):
-            if not paid:
-                await outbox.pay(*charge)
-            while not self._try_write(data, text):
-                await outbox.wait_room()
+        for charge in unpaid:
+            await outbox.pay(*charge)
+        while not self._try_write(data, text):
+            await outbox.wait_room()
 
     def _check_reader(self) -> None:
         if self._session.inbox.has_callback:

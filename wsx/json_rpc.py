@@ -17,6 +17,7 @@ from wsx._asking import write_request
 from wsx.correlation import Pending
 from wsx.errors import Outcome, WsxError
 from wsx.message_handler import Callback, Line, MessageHandler
+from wsx.outbox import Charge
 from wsx.requester import Requester
 
 Call: TypeAlias = tuple[str, Any]
@@ -40,7 +41,7 @@ class JsonRpc(Requester):
     """
 
     def __init__(self, line: Line, *, most_pending: int | None = None) -> None:
-        self._begin(line, write_request, most_pending)  # the router finds JSON-RPC's answers by itself
+        self._begin(line, JsonRpc, write_request, most_pending)  # the router finds JSON-RPC's answers by itself
         self._handler = MessageHandler(line)
 
     async def batch(
@@ -57,7 +58,7 @@ class JsonRpc(Requester):
         members: list[Pending] = []
         try:
             payloads = [self._open(members, method, params, until) for method, params in calls]
-            await self._send_together(b"[" + b",".join(payloads) + b"]", members)
+            await self._send_together(b"[" + b",".join(payloads) + b"]", members, self._charges(calls))
             await asyncio.wait([pending.waiter for pending in members])
         except BaseException:
             for pending in members:
@@ -68,17 +69,22 @@ class JsonRpc(Requester):
 
     def notify(self, method: str, params: Any = None) -> None:
         """Send a notification, which nobody answers. Raises as `client.send_nowait`, or as `Route.send` on a route."""
-        self._write_now(write_request(None, method, params), text=True)
+        charge = {"method": method} if self._by_method else {}
+        self._write_now(write_request(None, method, params), text=True, **charge)
 
     def on(self, method: str, callback: Callback) -> Callable[[], None]:
         """Call it with each message of the other side that has this method. What it returns takes it away again."""
         return self._handler.on_method(method, callback)
 
-    async def _send_together(self, payload: bytes, members: list[Pending]) -> None:
+    async def _send_together(self, payload: bytes, members: list[Pending], charges: list[Charge]) -> None:
         if not self._write_at_once(payload):
-            await self._send_patiently(payload, members[0], None)
+            await self._send_patiently(payload, charges, members[0].deadline)
         for pending in members:
             self._sent(pending)
+
+    def _charges(self, calls: Sequence[Call]) -> list[Charge]:
+        """A batch is one message; where a method has its own price, each member pays it."""
+        return [(1, method, params) for method, params in calls] if self._by_method else [(1, "the batch", None)]
 
     def _open(self, members: list[Pending], method: str, params: Any, until: float | None) -> bytes:
         waiter = self._desk.loop.create_future()

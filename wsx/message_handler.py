@@ -59,7 +59,7 @@ def kind_of(message: Message) -> Kind:
     if not isinstance(document, dict):
         return Kind.OTHER
     there = {name: document[name] is not None for name in ("result", "error") if name in document}
-    return _kind("method" in document, "id" in document, there)
+    return _kind(document.get("method") is not None, "id" in document, there)
 
 
 def _is_null(data: bytes, start: int, end: int) -> bool:
@@ -82,7 +82,7 @@ class MessageHandler:
     router: a subclass of `Router` (_router.pxd) that finds the key itself, in Cython; it is given once, before anything
     else of the client's asks for a router. Raises ValueError where there is another one already.
 
-    What `on_channel`, `on_prefix` and `on_method` return takes the callback away again. Where several fit, the exact
+    What `on_channel`, `on_prefix` and `on_method` return takes the callback away again, once. Where several fit, the exact
     channel is first, then the longest prefix, then the method; the others are not asked.
     """
 
@@ -106,14 +106,14 @@ class MessageHandler:
             streams.forget(channel)
             remove()
 
-        return forget
+        return _once(forget)
 
     def on_prefix(self, prefix: str, callback: Callback) -> Callable[[], None]:
         """The same for channels that begin with `prefix`, such as "book."."""
         _check(callback)
         key = prefix.encode()
         self._router.add_prefix(key, callback)
-        return lambda: self._router.remove_prefix(key, callback)
+        return _once(lambda: self._router.remove_prefix(key, callback))
 
     def on_method(self, method: str, callback: Callback) -> Callable[[], None]:
         """The same for messages of `method` whose channel nobody has asked for."""
@@ -145,7 +145,7 @@ class MessageHandler:
         _check(callback)
         encoded = key.encode()
         table.add(encoded, callback)
-        return lambda: table.remove(encoded, callback)
+        return _once(lambda: table.remove(encoded, callback))
 
 
 def session_of(line: Line) -> Session:
@@ -180,6 +180,17 @@ class _Listener:
     def on_malformed(self, message: Message, what: str) -> None:
         self._session.telemetry.add("errors_protocol")
         self._session.tell(ProtocolError, what=what, message=message)
+
+
+def _once(remove: Callable[[], None]) -> Callable[[], None]:
+    """Called again it does nothing: it never takes away what the same callback was given a second time."""
+    left = [remove]
+
+    def call() -> None:
+        while left:
+            left.pop()()
+
+    return call
 
 
 def _check(callback: object) -> None:

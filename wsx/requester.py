@@ -26,6 +26,7 @@ from wsx.errors import (
 )
 from wsx.events import LateAnswer, UnexpectedAnswer
 from wsx.message_handler import Line, router_of, session_of
+from wsx.outbox import Charge
 from wsx.rate_limiter import RateLimiter
 from wsx.route import Route
 from wsx.session import Session
@@ -41,6 +42,7 @@ class Desk:
         self.loop = asyncio.get_running_loop()
         self._session, self.router = session, router
         self.by_method = isinstance(session.config.rate_limit, RateLimiter)
+        self._protocol: type | None = None
         self._timer: asyncio.TimerHandle | None = None
         session.epoch_listeners.append(self.on_epoch_ended)
         session.requests = self.correlator
@@ -52,7 +54,7 @@ class Desk:
     def take_answer(self, request_id: Any, value: Any, kind: int, message: Message) -> bool:
         """An answer, as the router found it: to whom it belongs, or an event. False: it may be a hook's own."""
         if kind <= _ERROR and type(request_id) is int:
-            pending = self.correlator.close(request_id, Outcome.REJECTED if kind else Outcome.OK)
+            pending = self.correlator.answer(request_id, Outcome.REJECTED if kind else Outcome.OK)
             if pending is not None:
                 error = _error_of(value, pending.method, request_id) if kind else None
                 _settle(pending, error, message if pending.whole else value)
@@ -61,6 +63,12 @@ class Desk:
                 return True
         stray = _error_of(value, "", request_id) if kind == _ERROR else None
         return self._stray(request_id, stray, kind, message)
+
+    def speak(self, protocol: type) -> None:
+        """One protocol a client: answers are found by its strategy, and another's would not be."""
+        if self._protocol not in (None, protocol):
+            raise ValueError(f"this client asks by {self._protocol.__name__}, not by {protocol.__name__} too")
+        self._protocol = protocol
 
     def read_with(self, strategy: Strategy) -> None:
         """Have answers found by a strategy of another protocol."""
@@ -102,7 +110,10 @@ class Desk:
             told = {"method": ended.method, "outcome": ended.outcome}
             self._session.tell(LateAnswer, request_id=request_id, error=error, message=message, **told)
         else:
-            what = _what(request_id, kind, answered=ended is not None)
+            unsent = kind <= _ERROR and type(request_id) is int and request_id in self.correlator.pending
+            what = (
+                "the request has not been sent yet" if unsent else _what(request_id, kind, answered=ended is not None)
+            )
             self._session.tell(UnexpectedAnswer, request_id=request_id, what=what, error=error, message=message)
         return True
 
@@ -142,19 +153,24 @@ class Requester(Asking):
     """Asks, and waits for the answer. line: a client, or the `Route` that an `on_open` hook of it was given.
 
     most_pending: requests of this client that may wait at once, whoever asks; None: as it is (10,000 at first).
-    strategy: another protocol's; all requesters of a client must speak the same.
+    strategy: another protocol's. Raises ValueError where the client's requests are another protocol's already.
     """
 
     def __init__(self, line: Line, strategy: Strategy, *, most_pending: int | None = None) -> None:
-        self._begin(line, strategy.encode, most_pending)
+        self._begin(line, type(strategy), strategy.encode, most_pending)
         self._desk.read_with(strategy)
 
-    def _begin(self, line: Line, encode: Callable[[int, str, Any], bytes], most_pending: int | None) -> None:
+    def _begin(
+        self, line: Line, protocol: type, encode: Callable[[int, str, Any], bytes], most_pending: int | None
+    ) -> None:
         """What every requester is made of, however it has its answers found."""
         self._line, self._desk = line, desk_of(line)
+        self._desk.speak(protocol)
         self._write_now: Any = line.send if isinstance(line, Route) else cast(Any, line).send_nowait
-        by_method = self._desk.by_method and not isinstance(line, Route)  # then each is asked for its tokens first
-        self._attach(self._desk.correlator, self._desk.loop, None if by_method else self._write_now, encode)
+        self._by_method = self._desk.by_method and not isinstance(
+            line, Route
+        )  # each pays for itself, before it is sent
+        self._attach(self._desk.correlator, self._desk.loop, None if self._by_method else self._write_now, encode)
         if most_pending is not None:
             if most_pending < 1:
                 raise ValueError(f"most_pending must be at least 1, got {most_pending}")
@@ -165,12 +181,11 @@ class Requester(Asking):
         """How many requests of this client have no outcome yet."""
         return len(self.correlator)
 
-    async def _send_patiently(self, payload: bytes, pending: Pending, params: Any) -> None:
+    async def _send_patiently(self, payload: bytes, charges: list[Charge], deadline: float | None) -> None:
         """Write it once there are tokens and room, but not beyond the deadline."""
         client: Any = self._line  # a route waits for neither
-        deadline = pending.deadline
         timeout = None if deadline is None else deadline - self._desk.loop.time()
-        await client._send(payload, True, (1, pending.method, params), timeout)
+        await client._send(payload, True, charges, timeout)
 
     def _set_timer(self, deadline: float) -> None:
         self._desk.set_timer(deadline)
