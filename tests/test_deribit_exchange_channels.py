@@ -4,13 +4,15 @@ import asyncio
 import itertools
 import time
 
+import orjson
 import pytest
 from exchange_client import connected, played, trading
 
+from wsx.testing import Account, DeribitExchange
 from wsx.testing.deribit.candles import bars_of
 from wsx.testing.deribit.channels import Channel
 from wsx.testing.deribit.feeds import make_feed
-from wsx.testing.deribit.floor import Floor
+from wsx.testing.deribit.floor import Floor, Notice
 from wsx.testing.deribit.instruments import CURRENCIES, LISTED, belongs_to, describe
 from wsx.testing.market_listing import Instrument
 
@@ -208,6 +210,132 @@ async def test_500_channels_fit_into_one_call():
 def test_a_channel_that_has_nothing_to_say_is_silent_when_asked():
     floor = Floor(0, LISTED, 0)
     assert make_feed(Channel("announcements", "silent"), floor).take(0) is None
+
+
+# ---- private channels ---------------------------------------------------------------------------------------------
+
+ORDERS = f"user.orders.{PERP}.raw"
+TWO = (Account(client_id="one", client_secret="1"), Account(client_id="two", client_secret="2"))
+
+
+async def logged_in_as(client, account, *channels, **params):
+    """Log in, and hear private channels."""
+    await client.login(client_id=account.client_id, client_secret=account.client_secret)
+    listed = await client.result("private/subscribe", {"channels": list(channels)} | params)
+    assert listed == sorted(channels, reverse=True)
+
+
+@played
+async def test_an_account_hears_its_own_private_channels_alone_on_all_its_sockets():
+    async with trading(accounts=TWO) as (exchange, first), connected(exchange) as again, connected(exchange) as other:
+        for client, account in ((first, TWO[0]), (again, TWO[0]), (other, TWO[1])):
+            await logged_in_as(client, account, ORDERS, "user.lock")
+        exchange.say(ORDERS, {"order_id": "1"}, account="one")
+        exchange.say("user.lock", {"locked": True}, account="two")
+        for client in (first, again, other):
+            await client.quiet()
+        assert first.notices == again.notices == [(ORDERS, {"order_id": "1"})]
+        assert other.notices == [("user.lock", {"locked": True})]
+        assert exchange.notifications == {ORDERS: 2, "user.lock": 1} == exchange.hub.notifications
+
+
+@played
+async def test_a_socket_that_logs_in_as_somebody_else_hears_nothing_of_the_one_before():
+    async with trading(accounts=TWO) as (exchange, client):
+        await logged_in_as(client, TWO[0], ORDERS, "platform_state")
+        await client.login(client_id="two", client_secret="2")
+        exchange.say(ORDERS, {"order_id": "1"}, account="one")
+        exchange.say(ORDERS, {"order_id": "2"}, account="two")
+        exchange.say("platform_state", {"locked": False})
+        await client.quiet()
+        assert client.notices == [("platform_state", {"locked": False})]
+        await logged_in_as(client, TWO[1], ORDERS)
+        exchange.say(ORDERS, {"order_id": "3"}, account="two")
+        assert await client.notice(ORDERS) == {"order_id": "3"}
+
+
+@played
+async def test_a_subscription_belongs_to_the_token_it_was_asked_with():
+    async with trading(accounts=TWO) as (exchange, client):
+        token = (await client.login(client_id="one", client_secret="1", scope="session:s"))["access_token"]
+        await logged_in_as(client, TWO[1], ORDERS)
+        await client.result("private/subscribe", {"channels": [ORDERS], "access_token": token})
+        exchange.say(ORDERS, {"order_id": "2"}, account="two")
+        exchange.say(ORDERS, {"order_id": "1"}, account="one")
+        await client.quiet()
+        assert client.notices == [(ORDERS, {"order_id": "1"})]
+        assert await client.result("private/unsubscribe", {"channels": [ORDERS]}) == [ORDERS]
+        assert exchange.sessions[0].hearing.channels == {}
+
+
+@played
+async def test_the_label_of_a_subscription_is_on_what_its_private_channels_say():
+    async with trading(login=True) as (exchange, client), connected(exchange) as other:
+        await other.login()
+        label = 'a "label" é'
+        await client.result("private/subscribe", {"channels": [ORDERS, "platform_state"], "label": label})
+        await other.subscribe(ORDERS, method="private/subscribe")
+        for _ in range(2):
+            exchange.say(ORDERS, {"order_id": "1"}, account="demo")
+            exchange.say("platform_state", {"locked": False})
+            await client.quiet()
+            await client.subscribe(ORDERS, method="private/subscribe")  # without a label
+        await other.quiet()
+        said = [orjson.loads(message)["params"] for message in client.received if b"subscription" in message]
+        private = {"channel": ORDERS, "data": {"order_id": "1"}}
+        public = {"channel": "platform_state", "data": {"locked": False}}
+        assert said == [private | {"label": label}, public, private, public]
+        assert all(b"label" not in message for message in other.received) and len(other.notices) == 2
+
+
+@pytest.mark.parametrize(
+    ("channel", "account", "text"),
+    [
+        ("user.lock", None, "'user.lock' is private: name its account"),
+        ("platform_state", "demo", "'platform_state' is public: name no account"),
+        ("user.lock", "nobody", "account must be one of demo, not 'nobody'"),
+        ("user.nothing", "demo", "not 'user.nothing'"),
+        (f"book.{PERP}.raw", None, "says nothing by itself"),
+    ],
+)
+def test_what_cannot_be_said_is_refused(channel, account, text):
+    with pytest.raises(ValueError, match=text):
+        DeribitExchange(rate=None).say(channel, {}, account=account)
+
+
+# ---- the floor ----------------------------------------------------------------------------------------------------
+
+
+@played
+async def test_what_somebody_else_does_on_the_floor_reaches_every_channel_in_one_piece():
+    """As a matching engine does it: an order takes the best ask, and its owner hears of it."""
+    async with trading(login=True) as (exchange, client):
+        floor = exchange.floor
+        listing = floor.listings[PERP]
+        channels = [f"{kind}.{PERP}.raw" for kind in ("book", "trades", "ticker")]
+        channels += [f"quote.{PERP}", f"book.{PERP}.100ms", f"chart.trades.{PERP}.1", "trades.any.any.100ms", ORDERS]
+        await client.subscribe(*channels, method="private/subscribe")
+        await client.quiet()
+        client.notices.clear()
+        ticks = listing.book.best_ask
+        lots = listing.book.asks[ticks]
+        listing.book.set_level("asks", ticks, 0)
+        now_ms = exchange.now_ms()
+        trade = floor.fill(listing, "buy", ticks, lots, now_ms)
+        order = {"order_id": "1", "order_state": "filled"}
+        floor.happened(now_ms, listing, trades=[trade], notices=[Notice(ORDERS, order, "demo")])
+        exchange.end_interval()
+        await client.quiet()
+        heard = dict(client.notices)
+        assert heard.keys() == set(channels) and len(client.notices) == len(channels)
+        assert [name for name, _ in client.notices].index(ORDERS) == 5  # behind the raw channels
+        change = [["delete", listing.price(ticks), 0.0]]
+        assert heard[f"book.{PERP}.raw"]["asks"] == heard[f"book.{PERP}.100ms"]["asks"] == change
+        assert heard[f"trades.{PERP}.raw"] == heard["trades.any.any.100ms"] == [trade]
+        assert heard[f"quote.{PERP}"]["best_ask_price"] > listing.price(ticks) == trade["price"]
+        assert heard[f"ticker.{PERP}.raw"]["last_price"] == trade["price"] and heard[ORDERS] == order
+        found = await client.result("public/get_last_trades_by_instrument", {"instrument_name": PERP, "count": 1})
+        assert found["trades"] == [trade]
 
 
 # ---- books --------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """One instrument of a made-up market: its book, its trades, and what the exchange says about them.
 
 Each method gives the `data` of one notification; field names, their order and units are the exchange's. Only `trade`
-moves anything: what is said about a listing depends on nothing but its state.
+and `fill` move anything: what is said about a listing depends on nothing but its state.
 Not here: how a book moves (market_maker.py), when something is said, and to whom (market.py).
 """
 
@@ -120,7 +120,11 @@ class Listing:
 
     def trade(self, now_ms: int, trade_id: int) -> list[dict[str, Any]]:
         """A fill at the best price; the book has changed by it."""
-        direction, ticks, lots = self.maker.trade()
+        return [self.fill(self.maker.trade(), now_ms, trade_id)]
+
+    def fill(self, fill: tuple[Literal["buy", "sell"], int, int], now_ms: int, trade_id: int) -> dict[str, Any]:
+        """The trade of a fill, which has changed the book already. fill: the taker's direction, ticks, lots."""
+        direction, ticks, lots = fill
         self._trade_seq += 1
         tick_direction = self._tick_direction(ticks)
         head: dict[str, Any] = {"timestamp": now_ms}
@@ -129,7 +133,7 @@ class Listing:
         head |= {"price": self._note_price(ticks, lots), "amount": self.amount(lots), "direction": direction}
         tail: dict[str, Any] = {"trade_seq": self._trade_seq, "mark_price": self.mark_price}
         tail |= {"tick_direction": tick_direction} | self._identity(now_ms, trade_id, lots)
-        return [head | {"index_price": self.index_price} | self._named(tail)]
+        return head | {"index_price": self.index_price} | self._named(tail)
 
     def quote(self, now_ms: int) -> dict[str, Any]:
         """The best prices; null where there is none."""

@@ -17,8 +17,9 @@ from wsx.testing.deribit.account_methods import ACCOUNT_METHODS
 from wsx.testing.deribit.auth import Tokens
 from wsx.testing.deribit.auth_methods import AUTH_METHODS
 from wsx.testing.deribit.basic_methods import BASIC_METHODS
+from wsx.testing.deribit.channels import find_channel
 from wsx.testing.deribit.credits import Credits
-from wsx.testing.deribit.floor import Floor
+from wsx.testing.deribit.floor import Floor, Notice
 from wsx.testing.deribit.hub import Hub
 from wsx.testing.deribit.instruments import LISTED
 from wsx.testing.deribit.market_methods import MARKET_METHODS
@@ -114,8 +115,22 @@ class DeribitExchange(LocalServer):
     def step(self, count: int = 1) -> None:
         """Let `count` things happen in the market, now; raw channels say them at once."""
         for _ in range(count):
-            now_ms = self.now_ms()
-            self.hub.spread(self.floor.step(now_ms), now_ms)
+            self.floor.step(self.now_ms())
+
+    def say(self, channel: str, data: Any, *, account: str | None = None) -> None:
+        """Say something on a channel that says nothing by itself.
+
+        account: the client_id of whose private channel it is: nobody else hears it. Raises ValueError for a channel
+        that does not exist or speaks by itself, an account that does not, and one that is not named or named in vain.
+        """
+        found = find_channel(channel, self.floor)
+        if found is None or found.kind != "silent":
+            raise ValueError(f"channel must be one that says nothing by itself, such as user.lock, not {channel!r}")
+        if account is not None and account not in self._accounts:
+            raise ValueError(f"account must be one of {', '.join(self._accounts)}, not {account!r}")
+        if found.private != (account is not None):
+            raise ValueError(f"{channel!r} is {'private: name its' if found.private else 'public: name no'} account")
+        self.floor.happened(self.now_ms(), notices=[Notice(channel, data, account)])
 
     def end_interval(self, interval: str = "100ms") -> None:
         """Let the channels of an interval, "100ms" or "agg2", say what has gathered. Raises ValueError for another."""
@@ -135,7 +150,7 @@ class DeribitExchange(LocalServer):
     def begin_maintenance(self, code: int = 1001) -> None:
         """Say so on `platform_state`, then send everybody away; who comes is refused with 503 until it is over."""
         self.in_maintenance = True
-        self.hub.announce("platform_state", {"maintenance": True})
+        self.say("platform_state", {"maintenance": True})
         for session in list(self._by_connection.values()):
             session.outlet.close(code, "maintenance")
 
