@@ -11,6 +11,7 @@ from exchange_client import connected, played, trading
 import wsx
 from wsx.errors import HandshakeRejected, WsxError
 from wsx.testing import DeribitExchange, Instrument, digest_of
+from wsx.testing.deribit.exchange import METHODS
 
 ENVELOPE = ["jsonrpc", "id", "result", "usIn", "usOut", "usDiff", "testnet"]
 UNTRADED = {"tick": 0.0005, "lot": 0.1, "share": 0}
@@ -55,8 +56,12 @@ async def test_a_request_without_an_id_is_answered_without_one():
         ('{"id":1}', {"code": 11050, "message": "bad_request"}),
         ('{"id":1,"method":"public/test","params":[]}', {"code": 11050, "message": "bad_request"}),
         (f'{{"id":1,"method":"{"x" * 32768}"}}', {"code": -32600, "message": "request entity too large"}),
+        (
+            f'{{"id":{"[" * 2000},"method":"public/test"}}',
+            {"code": 11050, "data": "invalid json", "message": "bad_request"},
+        ),
     ],
-    ids=["not-json", "not-an-object", "no-method", "positional", "too-large"],
+    ids=["not-json", "not-an-object", "no-method", "positional", "too-large", "too-deep"],
 )
 @played
 async def test_what_cannot_be_read_is_refused_without_an_id_and_the_socket_stays(frame, error):
@@ -66,6 +71,62 @@ async def test_what_cannot_be_read_is_refused_without_an_id_and_the_socket_stays
         assert list(answer) == ["jsonrpc", "error", "usIn", "usOut", "usDiff", "testnet"]
         assert answer["error"] == error and list(answer["error"]) == list(error)
         assert await client.result("public/test") == {"version": "1.2.26"}
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "[[1]]", "{}", '{"a\\"b":1}', "1.5", "1e5", "true", "null", "123456789012345678901234567890"]
+)
+@played
+async def test_an_id_that_is_neither_a_text_nor_an_integer_is_refused_without_it_and_the_socket_stays(text):
+    async with trading() as (exchange, client):
+        for frame in ('{"id":%s,"method":"public/test","params":{}}', '{"id":%s,"method":"nothing","params":{}}'):
+            await client.client.send(frame % text)
+            answer = await client.answer()
+            assert "id" not in answer and answer["error"] == {
+                "code": 11050,
+                "data": {"reason": "wrong format", "param": "id"},
+                "message": "bad_request",
+            }
+        exchange.script.add("wrong_id", method="public/test")
+        await client.client.send('{"method":"public/test","params":{}}')
+        assert (await client.answer())["result"] and await client.result("public/test") == {"version": "1.2.26"}
+
+
+ODD = [None, True, 0, -1, 1.5, 2**63, "", "x", "\u0000", "²", "é" * 100, [], [[]], ["x"], [None], {}, {"a": {}}]
+NAMES = [
+    *("access_token", "channels", "client_id", "client_name", "client_secret", "client_version", "count", "currency"),
+    *(
+        "data",
+        "depth",
+        "end_seq",
+        "end_timestamp",
+        "expected_result",
+        "expired",
+        "extended",
+        "grant_type",
+        "index_name",
+    ),
+    *("instrument_name", "interval", "invalidate_token", "kind", "label", "nonce", "refresh_token", "resolution"),
+    *("scope", "session_name", "signature", "sorting", "start_seq", "start_timestamp", "state", "subject_id"),
+    "timestamp",
+]
+
+
+@pytest.mark.parametrize("method", sorted(METHODS.keys() - {"private/logout"}))
+@played
+async def test_odd_params_are_answered_and_the_socket_stays(method):
+    """Each param, alone and among good ones, is each of the odd things once."""
+    good = {"currency": "BTC", "instrument_name": "BTC-PERPETUAL", "resolution": "1", "channels": ["user.lock"]}
+    good |= {"start_timestamp": 0, "end_timestamp": 1 << 62, "client_id": "demo", "client_secret": "demo-secret"}
+    good |= {"grant_type": "client_credentials", "interval": 10, "index_name": "btc_usd", "timestamp": 0}
+    async with trading(login=True, credits=False) as (_, client):
+        for name in NAMES:
+            for value in ODD:
+                for params in ({name: value}, good | {name: value}):
+                    answer = await client.call(method, params)
+                    assert ("result" in answer) != ("error" in answer) and isinstance(answer["id"], int)
+                    client.received.clear()
+        await client.quiet()
 
 
 @played

@@ -17,6 +17,7 @@ from wsx.testing.deribit.wire import Refusal
 
 _SIGNATURE_MS = 60_000  # how long a signature is good
 _MAX_SESSIONS = 16
+_MAX_DIGITS = 10  # of the seconds that a token is asked to live: three hundred years
 _LEVELS = ("none", "read", "read_write")
 _TOKEN_LETTERS = string.ascii_letters + string.digits + "-_"
 
@@ -90,10 +91,13 @@ class Tokens:
     # ---- what is granted --------------------------------------------------------------------------------------------
 
     def grant(self, account: Account, asked: str, connection: int, now: float) -> Grant:
-        """Grant `asked`, a scope, or as much of it as the key has; without rights in it all that the key has."""
+        """Grant `asked`, a scope, or as much of it as the key has; without rights in it all that the key has.
+
+        Raises Refusal (-32602) for a life that is none.
+        """
         words = asked.split()
         session = next((word.partition(":")[2] for word in words if word.startswith("session:")), None)
-        life = next((int(word[8:]) for word in words if word.startswith("expires:") and word[8:].isdigit()), self._life)
+        life = next((_seconds(word[8:]) for word in words if word.startswith("expires:")), self._life)
         rights = _narrowed(account, words)
         kept = [word for word in words if word.startswith(("expires:", "ip:"))]
         place = "connection" if session is None else f"session:{session}"
@@ -143,6 +147,13 @@ class Tokens:
         for grant in [*self._by_access.values()]:
             if grant.account is account and grant.session == shortest:
                 self.revoke(grant)
+
+
+def _seconds(text: str) -> int:
+    """How long a token is asked for. Raises Refusal (-32602) for what is no such time."""
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+        raise Refusal("Invalid params", data={"reason": "invalid value", "param": "scope"})
+    return int(text)
 
 
 def _narrowed(account: Account, words: list[str]) -> dict[str, str]:
