@@ -10,7 +10,7 @@ from exchange_client import connected, played, trading
 
 import wsx
 from wsx.errors import HandshakeRejected, WsxError
-from wsx.testing import DeribitExchange, Instrument, digest_of
+from wsx.testing import Account, DeribitExchange, Instrument, digest_of
 from wsx.testing.deribit.exchange import METHODS
 
 ENVELOPE = ["jsonrpc", "id", "result", "usIn", "usOut", "usDiff", "testnet"]
@@ -366,13 +366,53 @@ async def test_a_client_that_does_not_read_is_sent_away_as_too_slow():
         assert all(len(message) > 100_000 for message in client.received)
 
 
+NO_NUMBERS = [float("nan"), float("inf"), -float("inf"), -1]
+SETTINGS = [
+    "rate",
+    "time_scale",
+    "expires_in",
+    "jitter",
+    "max_connections",
+    "slow_limit",
+    "idle_timeout",
+    "close_timeout",
+]
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [{"time_scale": 0}, {"expires_in": -1}, {"jitter": -0.1}, {"max_connections": 0}, {"idle_timeout": 0}, {"rate": 0}],
+    [
+        *({name: 0} for name in SETTINGS if name != "jitter"),
+        *({name: value} for name in SETTINGS for value in NO_NUMBERS),
+    ],
+    ids=str,
 )
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         DeribitExchange(**wrong)
+
+
+@pytest.mark.parametrize("name", ["price", "tick", "lot", "share", "depth", "underlying"])
+def test_an_instrument_that_makes_no_sense_is_refused(name):
+    good = {"name": "BTC-PERPETUAL", "kind": "perpetual", "price": 76_914.0, "tick": 0.5, "lot": 10, "share": 1}
+    for wrong in NO_NUMBERS:
+        with pytest.raises(ValueError, match=name):
+            Instrument(**good | {name: wrong})
+
+
+def test_an_account_that_makes_no_sense_is_refused():
+    with pytest.raises(ValueError, match=r"balances\['BTC'\] must be finite, not nan"):
+        Account(client_id="a", client_secret="a", balances={"BTC": float("nan")})
+    with pytest.raises(ValueError, match=r"rights\['trade'\] must be one of none, read, read_write, not 'write'"):
+        Account(client_id="a", client_secret="a", rights={"trade": "write"})
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -float("inf")])
+def test_a_clock_cannot_be_wrong_by_what_is_no_time(seconds):
+    exchange = DeribitExchange(rate=None)
+    with pytest.raises(ValueError, match="skew must be finite"):
+        exchange.skew = seconds
+    assert exchange.skew == 0
 
 
 def test_a_setting_that_does_not_exist_is_refused():

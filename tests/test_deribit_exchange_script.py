@@ -13,6 +13,7 @@ from wsx.testing.deribit.script import ACTIONS, Rule, Script
 
 PERP = "BTC-PERPETUAL"
 RAW = f"book.{PERP}.raw"
+NAN, INF = float("nan"), float("inf")
 
 
 async def changes(exchange, client, count):
@@ -64,6 +65,17 @@ def test_a_rule_may_be_for_one_socket_and_for_ever():
         (ValueError, "one of the two", "cut", {}),
         (ValueError, "one of the two", "cut", {"method": "x", "channel": "x"}),
         (TypeError, "'late' takes seconds, not minutes", "late", {"method": "x", "minutes": 1}),
+        *(
+            (ValueError, "seconds must be f", "late", {"method": "x", "seconds": value})
+            for value in (NAN, INF, -INF, -1)
+        ),
+        *((ValueError, "seconds must be f", "skew", {"method": "x", "seconds": value}) for value in (NAN, INF, -INF)),
+        *((ValueError, "nth must be", "cut", {"method": "x", "nth": value}) for value in (0, -1, NAN, INF)),
+        *((ValueError, "times must be", "cut", {"method": "x", "times": value}) for value in (0, -1, NAN, INF)),
+        *((ValueError, "connection must be", "cut", {"method": "x", "connection": value}) for value in (-1, NAN)),
+        (ValueError, "code must be from 0 to 65535, not 65536", "close", {"method": "x", "code": 65536}),
+        (ValueError, "code must be", "maintenance", {"channel": "x", "code": -1}),
+        (TypeError, "seconds must be a number, not str", "late", {"method": "x", "seconds": "1"}),
         (TypeError, "'cut' takes no arguments, not code", "cut", {"method": "x", "code": 1}),
     ],
 )

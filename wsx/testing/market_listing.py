@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from wsx.testing.checked import number, whole
 from wsx.testing.market_book import Edit, MarketBook, Side
 from wsx.testing.market_maker import MarketMaker
 
@@ -23,6 +24,7 @@ class Instrument:
 
     underlying: price of what the index follows; None: of the instrument itself. share 0: nobody trades it, and its
     book stays empty. depth: levels a side, or up to five more; the price has to be more than twice as many ticks.
+    Raises ValueError for a number that makes no sense.
     """
 
     name: str
@@ -33,6 +35,14 @@ class Instrument:
     share: float
     underlying: float | None = None
     depth: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("price", "tick", "lot"):
+            number(name, getattr(self, name), above=0)
+        number("share", self.share, low=0)
+        whole("depth", self.depth, low=1)
+        if self.underlying is not None:
+            number("underlying", self.underlying, above=0)
 
     @property
     def contract(self) -> float:

@@ -12,13 +12,12 @@ import string
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from wsx.testing.deribit.account import RIGHTS, Account
+from wsx.testing.deribit.account import LEVELS, RIGHTS, Account
 from wsx.testing.deribit.wire import Refusal
 
 _SIGNATURE_MS = 60_000  # how long a signature is good
 _MAX_SESSIONS = 16
 _MAX_DIGITS = 10  # of the seconds that a token is asked to live: three hundred years
-_LEVELS = ("none", "read", "read_write")
 _TOKEN_LETTERS = string.ascii_letters + string.digits + "-_"
 
 
@@ -161,8 +160,8 @@ def _narrowed(account: Account, words: list[str]) -> dict[str, str]:
     asked = dict(word.split(":", 1) for word in words if word.partition(":")[0] in RIGHTS and ":" in word)
     wanted = asked or dict(account.rights)
     rights = {
-        name: min(level, account.rights.get(name, "none"), key=_LEVELS.index)
+        name: min(level, account.rights.get(name, "none"), key=LEVELS.index)
         for name, level in wanted.items()
-        if level in _LEVELS
+        if level in LEVELS
     }
     return {name: level for name, level in sorted(rights.items()) if level != "none"}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 from wsx._message import Message
+from wsx.testing.checked import number, whole
 from wsx.testing.deribit.account import DEMO, Account, AccountState
 from wsx.testing.deribit.account_methods import ACCOUNT_METHODS
 from wsx.testing.deribit.auth import Tokens
@@ -39,12 +40,6 @@ _MOST_BEHIND = 0.1  # seconds of the market that a loop which was held up makes 
 _INTERVALS = {"100ms": 0.1, "agg2": 1.0}
 
 
-def _checked_rate(rate: float | None) -> float | None:
-    if rate is not None and rate <= 0:
-        raise ValueError(f"rate must be above 0, or None for a market that is moved by hand, not {rate!r}")
-    return rate
-
-
 def _system_us() -> int:
     return time.time_ns() // 1000
 
@@ -57,7 +52,7 @@ class DeribitExchange(LocalServer):
     accounts: who may log in. clock: unix time in microseconds. Everything else: a field of `Settings`.
     host, port, tls, close_timeout: as for `LocalServer`. Raises ValueError for a number that makes no sense.
 
-    skew: seconds by which the exchange's clock is wrong. script: what goes wrong, see script.py.
+    script: what goes wrong, see script.py.
     sessions: all sockets so far, the oldest first, open or not.
     """
 
@@ -77,11 +72,11 @@ class DeribitExchange(LocalServer):
     ) -> None:
         super().__init__(host, port, tls=tls, check=self._check, close_timeout=close_timeout)
         self.settings = Settings(**settings)
-        self.skew = 0.0
+        self._skew = 0.0
         self.in_maintenance = False
         self.script = Script()
         self.sessions: list[Session] = []
-        self._clock, self._rate = clock, _checked_rate(rate)
+        self._clock, self._rate = clock, None if rate is None else number("rate", rate, above=0)
         self.floor = Floor(seed, instruments, self.now_ms())
         self.hub = Hub(self.floor)
         self.credits = Credits()  # of those who have not logged in
@@ -96,6 +91,15 @@ class DeribitExchange(LocalServer):
     @property
     def url(self) -> str:
         return super().url.removesuffix("/") + PATH
+
+    @property
+    def skew(self) -> float:
+        """Seconds by which the exchange's clock is wrong. Setting it raises ValueError for what is no time."""
+        return self._skew
+
+    @skew.setter
+    def skew(self, seconds: float) -> None:
+        self._skew = number("skew", seconds)
 
     @property
     def requests(self) -> Counter[str]:
@@ -149,6 +153,7 @@ class DeribitExchange(LocalServer):
 
     def begin_maintenance(self, code: int = 1001) -> None:
         """Say so on `platform_state`, then send everybody away; who comes is refused with 503 until it is over."""
+        whole("code", code, low=0, high=65535)
         self.in_maintenance = True
         self.say("platform_state", {"maintenance": True})
         for session in list(self._by_connection.values()):
