@@ -1,6 +1,7 @@
 """What the local exchange says on its channels, and what it answers about its market."""
 
 import asyncio
+import datetime
 import itertools
 import time
 
@@ -13,11 +14,13 @@ from wsx.testing.deribit.candles import bars_of
 from wsx.testing.deribit.channels import Channel
 from wsx.testing.deribit.feeds import make_feed
 from wsx.testing.deribit.floor import Floor, Notice
-from wsx.testing.deribit.instruments import CURRENCIES, LISTED, belongs_to, describe
+from wsx.testing.deribit.instruments import CURRENCIES, all_listed, belongs_to, describe
 from wsx.testing.market_listing import Instrument
 
-PERP, OPTION, EMPTY = "BTC-PERPETUAL", "BTC-25DEC26-80000-C", "BTC-25DEC26-400000-C"
 START = 1_789_344_931_552_815
+LISTED = all_listed(time.time_ns() // 1_000_000)
+NAMES = [one.name for one in LISTED]
+PERP, FUTURE, OPTION, PUT, EMPTY = NAMES[0], *NAMES[4:]
 RAW_REFUSED = {"code": 13778, "message": "raw_subscriptions_not_available_for_unauthorized"}
 
 
@@ -475,7 +478,7 @@ async def test_trades_count_up_and_all_their_channels_tell_the_same_ones():
         sequence = [trade["trade_seq"] for trade in told[one]]
         assert sequence == list(range(sequence[0], sequence[0] + len(sequence))) and len(sequence) > 5
         assert [trade for trade in told[many] if trade["instrument_name"] == PERP] == told[one]
-        assert {trade["instrument_name"] for trade in told[many]} == {PERP, "BTC-25DEC26"}
+        assert {trade["instrument_name"] for trade in told[many]} == {PERP, FUTURE}
         assert [trade for trade in told[gathered] if trade in told[many]] == told[many]
         assert len([name for name, _ in client.notices if name == gathered]) == 1
         remembered = await client.result("public/get_last_trades_by_instrument", {"instrument_name": PERP, "count": 3})
@@ -572,7 +575,7 @@ async def test_rankings_and_mark_prices_are_lists():
         ranking = await client.notice("deribit_price_ranking.btc_usd")
         assert set(ranking[0]) == {"identifier", "enabled", "original_price", "price", "weight", "timestamp"}
         marks = await client.notice("markprice.options.btc_usd")
-        assert {mark["instrument_name"] for mark in marks} == {OPTION, EMPTY, "BTC-25DEC26-70000-P"}
+        assert {mark["instrument_name"] for mark in marks} == {OPTION, EMPTY, PUT}
         assert set(marks[0]) == {"instrument_name", "mark_price", "iv", "timestamp"}
 
 
@@ -586,13 +589,13 @@ async def test_instruments_are_listed_by_currency_and_kind():
         async def names(**params):
             return [one["instrument_name"] for one in await client.result("public/get_instruments", params)]
 
-        assert await names(currency="any") == [one.name for one in LISTED]
-        assert await names(currency="BTC", kind="future") == [PERP, "BTC-25DEC26"]
+        assert await names(currency="any") == NAMES
+        assert await names(currency="BTC", kind="future") == [PERP, FUTURE]
         assert await names(currency="USDC") == ["ETH_USDC-PERPETUAL", "BTC_USDC"]
         assert await names(currency="BTC", kind="spot") == ["BTC_USDC"]
         assert await names(currency="any", expired=True) == []
         one = await client.result("public/get_instrument", {"instrument_name": OPTION})
-        assert (one["strike"], one["option_type"], one["expiration_timestamp"]) == (80000.0, "call", 1798185600000)
+        assert (one["strike"], one["option_type"]) == (80000.0, "call")
         assert await client.error("public/get_instrument", {"instrument_name": "NOPE"}) == {
             "code": 13020,
             "message": "not_found",
@@ -602,11 +605,68 @@ async def test_instruments_are_listed_by_currency_and_kind():
 
 def test_an_instrument_is_described_by_its_name():
     decimal = Instrument(name="XRP_USDC-3JUN27-0d625-P", kind="option", price=0.05, tick=0.0001, lot=1000, share=1)
-    facts = describe(decimal, 5)
+    facts = describe(decimal, 5, START // 1000)
     assert (facts["strike"], facts["option_type"], facts["instrument_type"]) == (0.625, "put", "linear")
     assert (facts["base_currency"], facts["quote_currency"], facts["price_index"]) == ("XRP", "USDC", "xrp_usdc")
     assert facts["expiration_timestamp"] == 1812009600000
     assert belongs_to(decimal, "option", "USDC") and not belongs_to(decimal, "option", "BTC")
+
+
+WEEK_MS = 7 * 86_400_000
+
+
+@pytest.mark.parametrize("day", [12_000, 20_501, 20_611, 20_612, 20_783, 20_784, 20_900, 30_000, 36_000, 47_000])
+@played
+async def test_nothing_that_is_listed_has_ended_on_whatever_date_the_exchange_opens(day):
+    now_ms = day * 86_400_000 + 9 * 3_600_000
+    async with trading(clock=lambda: now_ms * 1000) as (_, client):
+        for one in await client.result("public/get_instruments", {"currency": "any"}):
+            assert one["creation_timestamp"] < now_ms + 2 * WEEK_MS <= one["expiration_timestamp"]
+            if one["kind"] in ("future", "option") and "PERPETUAL" not in one["instrument_name"]:
+                assert one["expiration_timestamp"] < now_ms + 16 * WEEK_MS
+                end = datetime.datetime.fromtimestamp(one["expiration_timestamp"] / 1000, datetime.UTC)
+                assert (end.hour, end.weekday(), end.month % 3) == (8, 4, 0)  # a Friday, 08:00, at a quarter's end
+                assert (end + datetime.timedelta(days=7)).month != end.month
+                name = f"BTC-{end.day}{end:%b%y}".upper()
+                assert one["instrument_name"].startswith(name)
+
+
+@pytest.mark.parametrize("date", ["", "DEC26", "25DEZ26", "32DEC26", "²5DEC26", "25DEC2x", "PERPETUAL"])
+def test_an_end_that_is_no_date_is_refused(date):
+    wrong = Instrument(name=f"BTC-{date}-80000-C", kind="option", price=0.05, tick=0.0005, lot=0.1, share=1)
+    with pytest.raises(ValueError, match="day"):
+        DeribitExchange(rate=None, instruments=[wrong])
+
+
+@played
+async def test_the_greeks_of_calls_and_puts_are_believable():
+    kinds = [("C", 60_000), ("C", 78_400), ("C", 100_000), ("P", 60_000), ("P", 78_400), ("P", 100_000)]
+    common = {"kind": "option", "price": 0.05, "tick": 0.0005, "lot": 0.1, "share": 1, "underlying": 78_400.0}
+    made = [Instrument(name=f"BTC-25DEC26-{strike}-{side}", **common) for side, strike in kinds]
+    async with trading(instruments=made, clock=lambda: START) as (_, client):
+        found = {}
+        for kind, one in zip(kinds, made, strict=True):
+            found[kind] = (await client.result("public/ticker", {"instrument_name": one.name}))["greeks"]
+        calls, puts = [found[kind] for kind in kinds[:3]], [found[kind] for kind in kinds[3:]]
+        for call, put in zip(calls, puts, strict=True):
+            assert -1 < put["delta"] < 0 < call["delta"] < 1
+            assert call["delta"] - put["delta"] == pytest.approx(1, abs=1e-4)  # one of each is the future
+            assert call["gamma"] == put["gamma"] > 0 and call["vega"] == put["vega"] > 0 > call["theta"] == put["theta"]
+            assert call["rho"] > 0 > put["rho"]
+        for deltas in ([one["delta"] for one in calls], [one["delta"] for one in puts]):
+            assert deltas == sorted(deltas, reverse=True) and len(set(deltas)) == 3
+        assert 0.5 < calls[1]["delta"] < 0.6 and max(calls, key=lambda one: one["vega"]) == calls[1]
+
+
+@pytest.mark.parametrize("clock_us", [START, 1_798_185_599_000_000, 1_798_185_600_000_000, 1_900_000_000_000_000])
+@played
+async def test_an_option_has_greeks_to_its_end_and_beyond(clock_us):
+    odd = {"kind": "option", "price": 0.05, "tick": 0.0005, "lot": 0.1, "share": 1}
+    made = [Instrument(name=f"BTC-25DEC26-{strike}-{side}", **odd) for strike in (0, 1, "0d5", 10**9) for side in "CP"]
+    async with trading(instruments=made, clock=lambda: clock_us) as (_, client):
+        for one in made:
+            ticker = await client.result("public/ticker", {"instrument_name": one.name})
+            assert -1 <= ticker["greeks"]["delta"] <= 1 and ticker["underlying_price"] > 0
 
 
 @played
@@ -634,7 +694,7 @@ async def test_the_index_price_is_the_one_of_the_tickers():
 async def test_summaries_are_of_a_currency_or_an_instrument():
     async with trading() as (_, client):
         by_currency = await client.result("public/get_book_summary_by_currency", {"currency": "BTC", "kind": "future"})
-        assert [one["instrument_name"] for one in by_currency] == [PERP, "BTC-25DEC26"]
+        assert [one["instrument_name"] for one in by_currency] == [PERP, FUTURE]
         by_name = await client.result("public/get_book_summary_by_instrument", {"instrument_name": PERP})
         assert by_name[0] | {"creation_timestamp": 0} == by_currency[0] | {"creation_timestamp": 0}
         assert by_name[0]["bid_price"] < by_name[0]["mid_price"] < by_name[0]["ask_price"]

@@ -186,6 +186,7 @@ def test_what_belongs_to_a_kind_of_instrument_is_there(notifications):
     tickers = {name: data[0] for name, data in by_instrument(notifications, "ticker").items()}
     assert "funding_8h" in tickers["BTC-PERPETUAL"]
     assert "greeks" in tickers["BTC-25DEC26-80000-C"]
+    assert set(tickers["BTC-25DEC26-80000-C"]["greeks"]) == {"delta", "gamma", "vega", "theta", "rho"}
     assert not {"greeks", "funding_8h"} & set(tickers["BTC_USDC"])
 
 

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from wsx.testing.checked import number, whole
+from wsx.testing.expiries import expires_ms
+from wsx.testing.greeks import greeks
 from wsx.testing.market_book import Edit, MarketBook, Side
 from wsx.testing.market_maker import MarketMaker
 
 _INDEX_BASIS = 0.9999  # the index lies this far from the price that stands for it
+_MARK_IV = 45.0  # percent
+_YEAR_MS = 365 * 86_400_000
 _FIRST_MATCH_ID = 225_046_781_992_000_000  # above 2 ** 53: a client has to read it as an integer
 
 
@@ -164,7 +168,7 @@ class Listing:
         best = self._best()
         tail |= {name: best[name] for name in ("best_ask_price", "best_bid_price")}
         tail |= {"estimated_delivery_price": index}
-        tail |= {name: best[name] for name in ("best_ask_amount", "best_bid_amount")} | self._of_its_kind()
+        tail |= {name: best[name] for name in ("best_ask_amount", "best_bid_amount")} | self._of_its_kind(now_ms)
         return head | self._named(tail)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
@@ -217,18 +221,27 @@ class Listing:
     def _near(self, value: float, factor: float) -> float:
         return self.price(round(value * factor / self.instrument.tick))
 
-    def _of_its_kind(self) -> dict[str, Any]:
+    def _of_its_kind(self, now_ms: int) -> dict[str, Any]:
         if self.instrument.kind == "perpetual":
             return {"current_funding": 0.0, "funding_8h": 1.742e-5}
         if self.instrument.kind == "option":
-            delta = round(min(0.41207 * self.mark_price / self.instrument.price, 1.0), 5)
-            greeks = {"delta": delta, "gamma": 0.00001, "vega": 152.33041, "theta": -61.40027, "rho": 44.1093}
-            iv = {"bid_iv": 44.61, "ask_iv": 45.38, "mark_iv": 45.0, "interest_rate": 0.0}
-            listed = self.underlying_of is not self
-            price = self.underlying_of.mark_price if listed else self.instrument.underlying
+            iv = {"bid_iv": 44.61, "ask_iv": 45.38, "mark_iv": _MARK_IV, "interest_rate": 0.0}
             index = "-".join(self.instrument.name.split("-")[:2])
-            return {"greeks": greeks} | iv | {"underlying_price": price, "underlying_index": index}
+            future = self._underlying_price()
+            said = {"underlying_price": future, "underlying_index": index}
+            return {"greeks": self._greeks(future, now_ms)} | iv | said
         return {}
+
+    def _underlying_price(self) -> float:
+        if self.underlying_of is not self:
+            return self.underlying_of.mark_price
+        return self.instrument.underlying or self.index_price
+
+    def _greeks(self, future: float, now_ms: int) -> dict[str, float]:
+        _, end, strike, side = self.instrument.name.split("-")
+        years = (expires_ms(end) - now_ms) / _YEAR_MS
+        strike_price = float(strike.replace("d", "."))
+        return greeks(call=side == "C", future=future, strike=strike_price, years=years, volatility=_MARK_IV / 100)
 
 
 def list_instruments(instruments: Sequence[Instrument], numbers: random.Random) -> list[Listing]:

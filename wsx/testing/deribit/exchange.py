@@ -22,7 +22,7 @@ from wsx.testing.deribit.channels import find_channel
 from wsx.testing.deribit.credits import Credits
 from wsx.testing.deribit.floor import Floor, Notice
 from wsx.testing.deribit.hub import Hub
-from wsx.testing.deribit.instruments import LISTED
+from wsx.testing.deribit.instruments import all_listed
 from wsx.testing.deribit.market_methods import MARKET_METHODS
 from wsx.testing.deribit.script import Script
 from wsx.testing.deribit.session import Session
@@ -49,6 +49,7 @@ class DeribitExchange(LocalServer):
 
     seed: of the market and the tokens. rate: things that happen in the market in a second, each of which a client that
     has subscribed to everything hears one to five times; None: nothing happens but by `step` and `end_interval`.
+    instruments: what is listed; by default nothing that ends within two weeks of the clock's time.
     accounts: who may log in. clock: unix time in microseconds. Everything else: a field of `Settings`.
     host, port, tls, close_timeout: as for `LocalServer`. Raises ValueError for a number that makes no sense.
 
@@ -61,7 +62,7 @@ class DeribitExchange(LocalServer):
         *,
         seed: int = 0,
         rate: float | None = 500.0,
-        instruments: Sequence[Instrument] = LISTED,
+        instruments: Sequence[Instrument] | None = None,
         accounts: Iterable[Account] = (DEMO,),
         clock: Callable[[], int] = _system_us,
         host: str = "127.0.0.1",
@@ -77,7 +78,7 @@ class DeribitExchange(LocalServer):
         self.script = Script()
         self.sessions: list[Session] = []
         self._clock, self._rate = clock, None if rate is None else number("rate", rate, above=0)
-        self.floor = Floor(seed, instruments, self.now_ms())
+        self.floor = Floor(seed, all_listed(self.now_ms()) if instruments is None else instruments, self.now_ms())
         self.hub = Hub(self.floor)
         self.credits = Credits()  # of those who have not logged in
         self._accounts = {account.client_id: AccountState(account) for account in accounts}

@@ -53,7 +53,7 @@ class Floor:
         self._numbers = random.Random(seed)
         listings = list_instruments(instruments, self._numbers)
         self.listings = {listing.instrument.name: listing for listing in listings}
-        self.descriptions = {one.name: describe(one, number) for number, one in enumerate(instruments)}
+        self.descriptions = {one.name: describe(one, number, now_ms) for number, one in enumerate(instruments)}
         self.trades: dict[str, deque[dict[str, Any]]] = {name: deque(maxlen=_HISTORY) for name in self.listings}
         self.changed_ms = dict.fromkeys(self.listings, now_ms)
         self._shares = [listing.instrument.share for listing in listings]
