@@ -368,6 +368,39 @@ async def test_maintenance_is_announced_and_everybody_is_sent_away_until_it_is_o
             assert await third.result("public/status") == {"locked": "false", "locked_indices": []}
 
 
+@pytest.mark.parametrize("channel", ["platform_state", "*"])
+@played
+async def test_maintenance_that_is_announced_at_its_own_announcement_happens_once(channel):
+    async with trading(login=True) as (exchange, client), connected(exchange) as other:
+        for one in (client, other):
+            await one.subscribe("platform_state", "announcements")
+            await one.quiet()
+        exchange.script.add("maintenance", channel=channel, code=1012, times=None)
+        exchange.begin_maintenance(1001) if channel == "platform_state" else exchange.say("announcements", {})
+        exchange.begin_maintenance(1000)  # during maintenance
+        code = 1001 if channel == "platform_state" else 1012
+        for one in (client, other):
+            assert (await one.closed())[0] == code
+            said = [data for name, data in one.notices if name == "platform_state"]
+            assert said == [{"maintenance": True}]
+        exchange.end_maintenance()
+        exchange.script.clear()
+        async with connected(exchange) as third:
+            await third.subscribe("platform_state")
+            await third.quiet()
+            exchange.begin_maintenance()  # another one
+            assert (await third.closed())[0] == 1001 and len(third.notices) == 1
+
+
+@pytest.mark.parametrize("code", [-1, 65536, float("nan")])
+@played
+async def test_maintenance_with_a_code_that_is_none_does_not_begin(code):
+    async with trading() as (exchange, client):
+        with pytest.raises(ValueError, match="code"):
+            exchange.begin_maintenance(code)
+        assert not exchange.in_maintenance and await client.result("public/test")
+
+
 @played
 async def test_the_clock_is_wrong_from_a_point_on():
     async with trading() as (exchange, client):

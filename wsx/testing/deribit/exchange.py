@@ -153,8 +153,13 @@ class DeribitExchange(LocalServer):
                 market.result()  # raises what ended it before its time
 
     def begin_maintenance(self, code: int = 1001) -> None:
-        """Say so on `platform_state`, then send everybody away; who comes is refused with 503 until it is over."""
+        """Say so on `platform_state`, then send everybody away; who comes is refused with 503 until it is over.
+
+        During maintenance nothing more happens: what is said may be what a rule begins another one at.
+        """
         whole("code", code, low=0, high=65535)
+        if self.in_maintenance:
+            return
         self.in_maintenance = True
         self.say("platform_state", {"maintenance": True})
         for session in list(self._by_connection.values()):
