@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 import itertools
+import re
 import time
 
 import pytest
 from exchange_client import connected, played, trading
+from source_lines import ROOT
 
 import wsx
 from wsx.errors import HandshakeRejected, WsxError
 from wsx.testing import Account, DeribitExchange, Instrument, digest_of
+from wsx.testing.deribit.channels import _FINDERS, find_channel
 from wsx.testing.deribit.exchange import METHODS
 
 ENVELOPE = ["jsonrpc", "id", "result", "usIn", "usOut", "usDiff", "testnet"]
@@ -178,6 +181,21 @@ async def test_params_that_do_not_fit_are_named(method, params, reason, param):
         error = await client.error(method, params)
         assert error == {"code": -32602, "data": {"reason": reason, "param": param}, "message": "Invalid params"}
         assert list(error) == ["code", "data", "message"]
+
+
+def test_the_page_about_the_exchange_lists_every_method_and_every_kind_of_channel():
+    page = (ROOT / "docs" / "howto" / "local-exchange.md").read_text("utf-8")
+    named = set(re.findall(r"`((?:public|private)/\w+)`", page))
+    assert named - {"private/buy"} == set(METHODS)
+    rows = page.partition("| channels | |")[2].partition("\n\n")[0]
+    channels = set(re.findall(r"`([\w.]+)`", rows)) - {"exchange.say"}
+    with_names = {"INSTRUMENT": "BTC-PERPETUAL", "INTERVAL": "100ms", "GROUP": "none", "DEPTH": "10", "KIND": "any"}
+    with_names |= {"CURRENCY": "BTC", "RESOLUTION": "1", "INDEX": "btc_usd"}
+    floor = DeribitExchange(rate=None).floor
+    for channel in channels - {"user.trades", "user.changes"}:
+        name = ".".join(with_names.get(part, part) for part in channel.split("."))
+        assert find_channel(name, floor) is not None, channel
+    assert {channel.partition(".")[0] for channel in channels} == set(_FINDERS)
 
 
 # ---- small methods ------------------------------------------------------------------------------------------------
