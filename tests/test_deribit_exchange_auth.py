@@ -34,6 +34,24 @@ def signed(secret="demo-secret", client_id="demo", age_ms=0, nonce="", data="", 
     return params | ({"nonce": nonce} if nonce else {}) | ({"data": data} if data else {}) | other
 
 
+@played
+async def test_every_token_of_a_connection_ends_with_it_and_those_of_a_session_do_not():
+    async with trading() as (exchange, client):
+        async with connected(exchange) as other:
+            answers = [await other.login() for _ in range(3)] + [await other.login(scope="session:s")]
+            for answer in answers:
+                assert await other.result(ASK, {"access_token": answer["access_token"]})
+        while exchange.sessions[1].open:
+            await asyncio.sleep(0)
+        refresh = [{"grant_type": "refresh_token", "refresh_token": answer["refresh_token"]} for answer in answers]
+        for params in refresh[:3]:
+            assert await client.error("public/auth", params) == BAD_CREDENTIALS
+        assert exchange.tokens.refreshed(answers[3]["refresh_token"], 0).session == "s"
+        with pytest.raises(Refusal):  # as if the number of the socket were used again
+            exchange.tokens.refreshed(answers[0]["refresh_token"], 1)
+        assert await client.result("public/auth", refresh[3])
+
+
 # ---- scopes that are none -----------------------------------------------------------------------------------------
 
 

@@ -306,6 +306,16 @@ def test_what_cannot_be_said_is_refused(channel, account, text):
         DeribitExchange(rate=None).say(channel, {}, account=account)
 
 
+@played
+async def test_what_is_said_is_json():
+    async with trading(login=True) as (exchange, client):
+        await client.subscribe("user.lock", method="private/subscribe")
+        exchange.say("user.lock", {"a": (1, 2.5, None, True, "é"), "b": float("nan")}, account="demo")
+        assert await client.notice("user.lock") == {"a": [1, 2.5, None, True, "é"], "b": None}
+        with pytest.raises(TypeError, match="not JSON serializable"):
+            exchange.say("user.lock", object(), account="demo")
+
+
 # ---- the floor ----------------------------------------------------------------------------------------------------
 
 
@@ -753,6 +763,32 @@ def test_bars_count_the_coin_and_its_price():
         (180_000, 80.0, 80.0, 80.0, 80.0, 0.1, 8.0),
     ]
     assert [(bar.volume, bar.cost) for bar in bars_of(trades[:2], 60_000, inverse=False)] == [(100.0, 15_000.0)]
+
+
+def test_a_clock_that_jumps_makes_no_candles_without_number():
+    trades = [{"timestamp": at, "price": 100.0, "amount": 1.0} for at in (0, 9_999 * 60_000, 10**12, 10**12 + 60_000)]
+    bars = bars_of(trades[:2], 60_000, inverse=True)
+    assert len(bars) == 10_000 and bars[0].tick == 0
+    assert [bar.tick for bar in bars_of(trades, 60_000, inverse=True)] == [10**12 // 60_000 * 60_000, 10**12 + 20_000]
+
+
+@played
+async def test_a_market_in_which_nobody_trades_is_still_and_one_with_a_name_twice_is_none():
+    still = Instrument(name="BTC-PERPETUAL", kind="perpetual", price=76_914.0, tick=0.5, lot=10, share=0)
+    for instruments in ([], [still]):
+        async with trading(instruments=instruments, rate=1000) as (exchange, client):
+            exchange.step(10)
+            listed = await client.result("public/get_instruments", {"currency": "any"})
+            assert [one["instrument_name"] for one in listed] == [one.name for one in instruments]
+    with pytest.raises(ValueError, match="there twice"):
+        DeribitExchange(instruments=[still, still])
+
+
+def test_a_price_too_low_for_its_book_is_refused():
+    low = {"name": "BTC-PERPETUAL", "kind": "perpetual", "tick": 0.5, "lot": 10}
+    with pytest.raises(ValueError, match="price must be more than 40 ticks, twice the depth, not 20"):
+        Instrument(price=20, share=1, **low)
+    assert Instrument(price=20, share=0, **low) and Instrument(price=20.5, share=1, **low)
 
 
 @played

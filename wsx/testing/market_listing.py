@@ -47,6 +47,8 @@ class Instrument:
         whole("depth", self.depth, low=1)
         if self.underlying is not None:
             number("underlying", self.underlying, above=0)
+        if self.share and self.price <= 2 * self.depth * self.tick:
+            raise ValueError(f"price must be more than {2 * self.depth} ticks, twice the depth, not {self.price!r}")
 
     @property
     def contract(self) -> float:

@@ -123,6 +123,11 @@ class Tokens:
         self._by_access.pop(grant.access_token, None)
         self._by_refresh.pop(grant.refresh_token, None)
 
+    def disconnect(self, connection: int) -> None:
+        """A socket is gone, and every grant with it that was for this socket alone."""
+        for grant in [one for one in self._by_access.values() if one.connection == connection]:
+            self.revoke(grant)
+
     # ---- inside -----------------------------------------------------------------------------------------------------
 
     def _issue(self, grant: Grant) -> Grant:

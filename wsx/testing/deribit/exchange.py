@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
+import orjson
+
 from wsx._message import Message
 from wsx.testing.checked import number, whole
 from wsx.testing.deribit.account import DEMO, Account, AccountState
@@ -126,7 +128,8 @@ class DeribitExchange(LocalServer):
         """Say something on a channel that says nothing by itself.
 
         account: the client_id of whose private channel it is: nobody else hears it. Raises ValueError for a channel
-        that does not exist or speaks by itself, an account that does not, and one that is not named or named in vain.
+        that does not exist or speaks by itself, an account that does not, and one that is not named or named in vain;
+        TypeError for data that is no JSON.
         """
         found = find_channel(channel, self.floor)
         if found is None or found.kind != "silent":
@@ -135,7 +138,8 @@ class DeribitExchange(LocalServer):
             raise ValueError(f"account must be one of {', '.join(self._accounts)}, not {account!r}")
         if found.private != (account is not None):
             raise ValueError(f"{channel!r} is {'private: name its' if found.private else 'public: name no'} account")
-        self.floor.happened(self.now_ms(), notices=[Notice(channel, data, account)])
+        plain = orjson.loads(orjson.dumps(data))
+        self.floor.happened(self.now_ms(), notices=[Notice(channel, plain, account)])
 
     def end_interval(self, interval: str = "100ms") -> None:
         """Let the channels of an interval, "100ms" or "agg2", say what has gathered. Raises ValueError for another."""

@@ -53,6 +53,8 @@ class Floor:
         self._numbers = random.Random(seed)
         listings = list_instruments(instruments, self._numbers)
         self.listings = {listing.instrument.name: listing for listing in listings}
+        if len(self.listings) < len(listings):
+            raise ValueError("instruments must have names of their own: one is there twice")
         self.descriptions = {one.name: describe(one, number, now_ms) for number, one in enumerate(instruments)}
         self.trades: dict[str, deque[dict[str, Any]]] = {name: deque(maxlen=_HISTORY) for name in self.listings}
         self.changed_ms = dict.fromkeys(self.listings, now_ms)
@@ -73,7 +75,9 @@ class Floor:
         self._listener = listener
 
     def step(self, now_ms: int) -> None:
-        """Let one thing happen: a trade, or a maker's change of the book."""
+        """Let one thing happen: a trade, or a maker's change of the book. Nothing does where nobody trades."""
+        if not any(self._shares):
+            return
         (listing,) = self._numbers.choices(list(self.listings.values()), self._shares)
         trades = []
         if self._numbers.random() < _TRADE_CHANCE:
