@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from wsx.testing.capture import Capture
+from wsx.testing.checked import number
 from wsx.testing.expiries import quarter_end
 from wsx.testing.market_listing import Instrument, Listing, list_instruments
 from wsx.testing.number_text import wire_text
@@ -70,16 +71,18 @@ class Market:
         """When each message is sent, in seconds from the start, and the message.
 
         First the answer to the subscription (id 1), then a snapshot and a ticker of each instrument, then whatever
-        happens, at random times that come to `messages_per_second` in the long run.
+        happens, at random times that come to `messages_per_second` in the long run. Raises ValueError, where the first
+        is asked for, for a number that makes no sense.
         """
+        number("seconds", seconds, low=0)
+        number("messages_per_second", messages_per_second, above=0)
         yield 0.0, self._reply()
         for notification in self._opening():
             yield 0.0, _message(*notification)
         at = 0.0
         while True:
-            now_ms = self._start_ms + int(at * 1000)
             (listing,) = self._numbers.choices(self._listings, self._shares)
-            event = self._event(listing, now_ms)
+            event = self._event(listing, self._start_ms + int(at * 1000))
             at += self._numbers.expovariate(messages_per_second / max(len(event), 1))
             if at > seconds:
                 break
