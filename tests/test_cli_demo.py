@@ -7,6 +7,7 @@ import gzip
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
 import struct
@@ -15,6 +16,7 @@ import sys
 import termios
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -59,6 +61,45 @@ def counted(output):
     """(messages, digest) of what was sent and of what was received."""
     pattern = r"^(?:sent|received): ([\d,]+) messages, digest (\w+)$"
     return [(int(count.replace(",", "")), digest) for count, digest in re.findall(pattern, output, re.MULTILINE)]
+
+
+SHORT = {"demo": ["demo", "--seconds", "2"], "book": ["book", "BTC-PERPETUAL", "--seconds", "2"]}
+
+
+@pytest.mark.parametrize("arguments", SHORT.values(), ids=SHORT)
+class TestOutput:
+    """Wherever the output goes, there is no traceback."""
+
+    def run(self, arguments, **streams):
+        command = [sys.executable, "-m", "wsx", *arguments]
+        return subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=30, check=False, **streams)
+
+    def test_nobody_reads_after_the_first_line(self, arguments):
+        command = [sys.executable, "-m", "wsx", *arguments]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert " s  " in process.stdout.readline()
+            process.stdout.close()
+            assert process.stderr.read() == "" and process.wait(20) == 141
+
+    def test_nobody_reads_from_the_first(self, arguments):
+        reading, writing = os.pipe()
+        os.close(reading)
+        result = self.run(arguments, stdout=writing)
+        os.close(writing)
+        assert (result.returncode, result.stderr) == (141, "")
+
+    def test_there_is_no_output_at_all(self, arguments):
+        line = shlex.join([sys.executable, "-m", "wsx", *arguments])
+        result = subprocess.run(
+            ["sh", "-c", f"exec {line} >&-"], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=30, check=False
+        )
+        assert (result.returncode, result.stderr) == (0, "")
+
+    def test_the_disk_is_full(self, arguments):
+        with Path("/dev/full").open("w") as full:
+            result = self.run(arguments, stdout=full)
+        assert result.returncode == 1
+        assert result.stderr == "Error: the output cannot be written: No space left on device\n"
 
 
 class TestLocalExchange:

@@ -18,7 +18,7 @@ from wsx.adapters.deribit import (
 )
 from wsx.testing.deribit.channels import find_channel
 from wsx.testing.deribit.floor import Floor
-from wsx.testing.deribit.instruments import LISTED
+from wsx.testing.deribit.instruments import all_listed
 
 I = "BTC-PERPETUAL"  # noqa: E741
 
@@ -58,7 +58,7 @@ BUILT = [
 @pytest.mark.parametrize(("name", "expected"), BUILT, ids=[name for _, name in BUILT])
 def test_a_name_is_what_the_exchange_knows(name, expected):
     assert name == expected
-    assert find_channel(name, Floor(0, LISTED, 0)) is not None
+    assert find_channel(name, Floor(0, all_listed(0), 0)) is not None
 
 
 @pytest.mark.parametrize(

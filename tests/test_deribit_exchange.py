@@ -3,14 +3,18 @@
 import asyncio
 import contextlib
 import itertools
+import re
 import time
 
 import pytest
 from exchange_client import connected, played, trading
+from source_lines import ROOT
 
 import wsx
 from wsx.errors import HandshakeRejected, WsxError
-from wsx.testing import DeribitExchange, Instrument, digest_of
+from wsx.testing import Account, DeribitExchange, Instrument, digest_of
+from wsx.testing.deribit.channels import _FINDERS, find_channel
+from wsx.testing.deribit.exchange import METHODS
 
 ENVELOPE = ["jsonrpc", "id", "result", "usIn", "usOut", "usDiff", "testnet"]
 UNTRADED = {"tick": 0.0005, "lot": 0.1, "share": 0}
@@ -55,8 +59,12 @@ async def test_a_request_without_an_id_is_answered_without_one():
         ('{"id":1}', {"code": 11050, "message": "bad_request"}),
         ('{"id":1,"method":"public/test","params":[]}', {"code": 11050, "message": "bad_request"}),
         (f'{{"id":1,"method":"{"x" * 32768}"}}', {"code": -32600, "message": "request entity too large"}),
+        (
+            f'{{"id":{"[" * 2000},"method":"public/test"}}',
+            {"code": 11050, "data": "invalid json", "message": "bad_request"},
+        ),
     ],
-    ids=["not-json", "not-an-object", "no-method", "positional", "too-large"],
+    ids=["not-json", "not-an-object", "no-method", "positional", "too-large", "too-deep"],
 )
 @played
 async def test_what_cannot_be_read_is_refused_without_an_id_and_the_socket_stays(frame, error):
@@ -66,6 +74,62 @@ async def test_what_cannot_be_read_is_refused_without_an_id_and_the_socket_stays
         assert list(answer) == ["jsonrpc", "error", "usIn", "usOut", "usDiff", "testnet"]
         assert answer["error"] == error and list(answer["error"]) == list(error)
         assert await client.result("public/test") == {"version": "1.2.26"}
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "[[1]]", "{}", '{"a\\"b":1}', "1.5", "1e5", "true", "null", "123456789012345678901234567890"]
+)
+@played
+async def test_an_id_that_is_neither_a_text_nor_an_integer_is_refused_without_it_and_the_socket_stays(text):
+    async with trading() as (exchange, client):
+        for frame in ('{"id":%s,"method":"public/test","params":{}}', '{"id":%s,"method":"nothing","params":{}}'):
+            await client.client.send(frame % text)
+            answer = await client.answer()
+            assert "id" not in answer and answer["error"] == {
+                "code": 11050,
+                "data": {"reason": "wrong format", "param": "id"},
+                "message": "bad_request",
+            }
+        exchange.script.add("wrong_id", method="public/test")
+        await client.client.send('{"method":"public/test","params":{}}')
+        assert (await client.answer())["result"] and await client.result("public/test") == {"version": "1.2.26"}
+
+
+ODD = [None, True, 0, -1, 1.5, 2**63, "", "x", "\u0000", "²", "é" * 100, [], [[]], ["x"], [None], {}, {"a": {}}]
+NAMES = [
+    *("access_token", "channels", "client_id", "client_name", "client_secret", "client_version", "count", "currency"),
+    *(
+        "data",
+        "depth",
+        "end_seq",
+        "end_timestamp",
+        "expected_result",
+        "expired",
+        "extended",
+        "grant_type",
+        "index_name",
+    ),
+    *("instrument_name", "interval", "invalidate_token", "kind", "label", "nonce", "refresh_token", "resolution"),
+    *("scope", "session_name", "signature", "sorting", "start_seq", "start_timestamp", "state", "subject_id"),
+    "timestamp",
+]
+
+
+@pytest.mark.parametrize("method", sorted(METHODS.keys() - {"private/logout"}))
+@played
+async def test_odd_params_are_answered_and_the_socket_stays(method):
+    """Each param, alone and among good ones, is each of the odd things once."""
+    good = {"currency": "BTC", "instrument_name": "BTC-PERPETUAL", "resolution": "1", "channels": ["user.lock"]}
+    good |= {"start_timestamp": 0, "end_timestamp": 1 << 62, "client_id": "demo", "client_secret": "demo-secret"}
+    good |= {"grant_type": "client_credentials", "interval": 10, "index_name": "btc_usd", "timestamp": 0}
+    async with trading(login=True, credits=False) as (_, client):
+        for name in NAMES:
+            for value in ODD:
+                for params in ({name: value}, good | {name: value}):
+                    answer = await client.call(method, params)
+                    assert ("result" in answer) != ("error" in answer) and isinstance(answer["id"], int)
+                    client.received.clear()
+        await client.quiet()
 
 
 @played
@@ -117,6 +181,21 @@ async def test_params_that_do_not_fit_are_named(method, params, reason, param):
         error = await client.error(method, params)
         assert error == {"code": -32602, "data": {"reason": reason, "param": param}, "message": "Invalid params"}
         assert list(error) == ["code", "data", "message"]
+
+
+def test_the_page_about_the_exchange_lists_every_method_and_every_kind_of_channel():
+    page = (ROOT / "docs" / "howto" / "local-exchange.md").read_text("utf-8")
+    named = set(re.findall(r"`((?:public|private)/\w+)`", page))
+    assert named - {"private/buy"} == set(METHODS)
+    rows = page.partition("| channels | |")[2].partition("\n\n")[0]
+    channels = set(re.findall(r"`([\w.]+)`", rows)) - {"exchange.say"}
+    with_names = {"INSTRUMENT": "BTC-PERPETUAL", "INTERVAL": "100ms", "GROUP": "none", "DEPTH": "10", "KIND": "any"}
+    with_names |= {"CURRENCY": "BTC", "RESOLUTION": "1", "INDEX": "btc_usd"}
+    floor = DeribitExchange(rate=None).floor
+    for channel in channels - {"user.trades", "user.changes"}:
+        name = ".".join(with_names.get(part, part) for part in channel.split("."))
+        assert find_channel(name, floor) is not None, channel
+    assert {channel.partition(".")[0] for channel in channels} == set(_FINDERS)
 
 
 # ---- small methods ------------------------------------------------------------------------------------------------
@@ -305,13 +384,53 @@ async def test_a_client_that_does_not_read_is_sent_away_as_too_slow():
         assert all(len(message) > 100_000 for message in client.received)
 
 
+NO_NUMBERS = [float("nan"), float("inf"), -float("inf"), -1]
+SETTINGS = [
+    "rate",
+    "time_scale",
+    "expires_in",
+    "jitter",
+    "max_connections",
+    "slow_limit",
+    "idle_timeout",
+    "close_timeout",
+]
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [{"time_scale": 0}, {"expires_in": -1}, {"jitter": -0.1}, {"max_connections": 0}, {"idle_timeout": 0}, {"rate": 0}],
+    [
+        *({name: 0} for name in SETTINGS if name != "jitter"),
+        *({name: value} for name in SETTINGS for value in NO_NUMBERS),
+    ],
+    ids=str,
 )
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         DeribitExchange(**wrong)
+
+
+@pytest.mark.parametrize("name", ["price", "tick", "lot", "share", "depth", "underlying"])
+def test_an_instrument_that_makes_no_sense_is_refused(name):
+    good = {"name": "BTC-PERPETUAL", "kind": "perpetual", "price": 76_914.0, "tick": 0.5, "lot": 10, "share": 1}
+    for wrong in NO_NUMBERS:
+        with pytest.raises(ValueError, match=name):
+            Instrument(**good | {name: wrong})
+
+
+def test_an_account_that_makes_no_sense_is_refused():
+    with pytest.raises(ValueError, match=r"balances\['BTC'\] must be finite, not nan"):
+        Account(client_id="a", client_secret="a", balances={"BTC": float("nan")})
+    with pytest.raises(ValueError, match=r"rights\['trade'\] must be one of none, read, read_write, not 'write'"):
+        Account(client_id="a", client_secret="a", rights={"trade": "write"})
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -float("inf")])
+def test_a_clock_cannot_be_wrong_by_what_is_no_time(seconds):
+    exchange = DeribitExchange(rate=None)
+    with pytest.raises(ValueError, match="skew must be finite"):
+        exchange.skew = seconds
+    assert exchange.skew == 0
 
 
 def test_a_setting_that_does_not_exist_is_refused():

@@ -34,6 +34,55 @@ def signed(secret="demo-secret", client_id="demo", age_ms=0, nonce="", data="", 
     return params | ({"nonce": nonce} if nonce else {}) | ({"data": data} if data else {}) | other
 
 
+@played
+async def test_every_token_of_a_connection_ends_with_it_and_those_of_a_session_do_not():
+    async with trading() as (exchange, client):
+        async with connected(exchange) as other:
+            answers = [await other.login() for _ in range(3)] + [await other.login(scope="session:s")]
+            for answer in answers:
+                assert await other.result(ASK, {"access_token": answer["access_token"]})
+        while exchange.sessions[1].open:
+            await asyncio.sleep(0)
+        refresh = [{"grant_type": "refresh_token", "refresh_token": answer["refresh_token"]} for answer in answers]
+        for params in refresh[:3]:
+            assert await client.error("public/auth", params) == BAD_CREDENTIALS
+        assert exchange.tokens.refreshed(answers[3]["refresh_token"], 0).session == "s"
+        with pytest.raises(Refusal):  # as if the number of the socket were used again
+            exchange.tokens.refreshed(answers[0]["refresh_token"], 1)
+        assert await client.result("public/auth", refresh[3])
+
+
+# ---- scopes that are none -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", ["expires:", "expires:x", "expires:-1", "expires:²", "expires:" + "9" * 5000])
+@played
+async def test_a_life_that_is_none_is_refused(scope):
+    async with trading() as (_, client):
+        error = await client.error("public/auth", LOGIN | {"scope": f"account:read {scope}"})
+        assert error["code"] == -32602 and error["data"] == {"reason": "invalid value", "param": "scope"}
+        assert await client.error(ASK) == BAD_TOKEN
+        assert (await client.login(scope="expires:60"))["expires_in"] == 60
+
+
+@pytest.mark.parametrize("scope", [7, True, 1.5, [], ["account:read"], {"account": "read"}])
+@played
+async def test_a_scope_that_is_no_text_is_refused(scope):
+    async with trading() as (_, client):
+        error = await client.error("public/auth", LOGIN | {"scope": scope})
+        assert error["code"] == -32602 and error["data"] == {"reason": "wrong format", "param": "scope"}
+
+
+@pytest.mark.parametrize(
+    "scope", [":", "account:", ":read", "account:read:write", "session:", "account:all trade", "é:²"]
+)
+@played
+async def test_odd_words_of_a_scope_grant_nothing(scope):
+    async with trading() as (_, client):
+        granted = await client.login(scope=scope)
+        assert set(granted["scope"].split()) <= {*ALL.split(), "connection", "mainaccount", "session:"}
+
+
 # ---- grants -------------------------------------------------------------------------------------------------------
 
 

@@ -1,10 +1,15 @@
 """The local exchange's messages have the form of recorded ones: the same keys, in the same order, of the same types."""
 
+import time
+
 import orjson
 import pytest
 from exchange_client import LOGIN, played, trading
 
-PERP, OPTION = "BTC-PERPETUAL", "BTC-25DEC26-80000-C"
+from wsx.testing.market import listed
+
+PERP = "BTC-PERPETUAL"
+FUTURE, OPTION = (one.name for one in listed(time.time_ns() // 1_000_000)[4:])
 RECORDED_2026 = "fastmm_deribit_testnet_20260913_rpc_perp.jsonl"
 RECORDED_2025 = "nautilus_deribit_a.jsonl"
 RECORDED_2022 = "crypto-msg-parser_deribit_even.jsonl"
@@ -121,7 +126,7 @@ async def test_an_instrument_has_the_recorded_keys(captures):
     lists = [one["result"] for one in recorded(captures, RECORDED_2025) if isinstance(one.get("result"), list)]
     (combos,) = [one for one in lists if "instrument_name" in one[0]]
     async with trading() as (_, client):
-        future = await client.result("public/get_instrument", {"instrument_name": "BTC-25DEC26"})
+        future = await client.result("public/get_instrument", {"instrument_name": FUTURE})
         assert form(future) == form(combos[0])
 
 

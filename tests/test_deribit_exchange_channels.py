@@ -1,21 +1,26 @@
 """What the local exchange says on its channels, and what it answers about its market."""
 
 import asyncio
+import datetime
 import itertools
 import time
 
+import orjson
 import pytest
 from exchange_client import connected, played, trading
 
+from wsx.testing import Account, DeribitExchange
 from wsx.testing.deribit.candles import bars_of
 from wsx.testing.deribit.channels import Channel
 from wsx.testing.deribit.feeds import make_feed
-from wsx.testing.deribit.floor import Floor
-from wsx.testing.deribit.instruments import CURRENCIES, LISTED, belongs_to, describe
+from wsx.testing.deribit.floor import Floor, Notice
+from wsx.testing.deribit.instruments import CURRENCIES, all_listed, belongs_to, describe
 from wsx.testing.market_listing import Instrument
 
-PERP, OPTION, EMPTY = "BTC-PERPETUAL", "BTC-25DEC26-80000-C", "BTC-25DEC26-400000-C"
 START = 1_789_344_931_552_815
+LISTED = all_listed(time.time_ns() // 1_000_000)
+NAMES = [one.name for one in LISTED]
+PERP, FUTURE, OPTION, PUT, EMPTY = NAMES[0], *NAMES[4:]
 RAW_REFUSED = {"code": 13778, "message": "raw_subscriptions_not_available_for_unauthorized"}
 
 
@@ -210,6 +215,142 @@ def test_a_channel_that_has_nothing_to_say_is_silent_when_asked():
     assert make_feed(Channel("announcements", "silent"), floor).take(0) is None
 
 
+# ---- private channels ---------------------------------------------------------------------------------------------
+
+ORDERS = f"user.orders.{PERP}.raw"
+TWO = (Account(client_id="one", client_secret="1"), Account(client_id="two", client_secret="2"))
+
+
+async def logged_in_as(client, account, *channels, **params):
+    """Log in, and hear private channels."""
+    await client.login(client_id=account.client_id, client_secret=account.client_secret)
+    listed = await client.result("private/subscribe", {"channels": list(channels)} | params)
+    assert listed == sorted(channels, reverse=True)
+
+
+@played
+async def test_an_account_hears_its_own_private_channels_alone_on_all_its_sockets():
+    async with trading(accounts=TWO) as (exchange, first), connected(exchange) as again, connected(exchange) as other:
+        for client, account in ((first, TWO[0]), (again, TWO[0]), (other, TWO[1])):
+            await logged_in_as(client, account, ORDERS, "user.lock")
+        exchange.say(ORDERS, {"order_id": "1"}, account="one")
+        exchange.say("user.lock", {"locked": True}, account="two")
+        for client in (first, again, other):
+            await client.quiet()
+        assert first.notices == again.notices == [(ORDERS, {"order_id": "1"})]
+        assert other.notices == [("user.lock", {"locked": True})]
+        assert exchange.notifications == {ORDERS: 2, "user.lock": 1} == exchange.hub.notifications
+
+
+@played
+async def test_a_socket_that_logs_in_as_somebody_else_hears_nothing_of_the_one_before():
+    async with trading(accounts=TWO) as (exchange, client):
+        await logged_in_as(client, TWO[0], ORDERS, "platform_state")
+        await client.login(client_id="two", client_secret="2")
+        exchange.say(ORDERS, {"order_id": "1"}, account="one")
+        exchange.say(ORDERS, {"order_id": "2"}, account="two")
+        exchange.say("platform_state", {"locked": False})
+        await client.quiet()
+        assert client.notices == [("platform_state", {"locked": False})]
+        await logged_in_as(client, TWO[1], ORDERS)
+        exchange.say(ORDERS, {"order_id": "3"}, account="two")
+        assert await client.notice(ORDERS) == {"order_id": "3"}
+
+
+@played
+async def test_a_subscription_belongs_to_the_token_it_was_asked_with():
+    async with trading(accounts=TWO) as (exchange, client):
+        token = (await client.login(client_id="one", client_secret="1", scope="session:s"))["access_token"]
+        await logged_in_as(client, TWO[1], ORDERS)
+        await client.result("private/subscribe", {"channels": [ORDERS], "access_token": token})
+        exchange.say(ORDERS, {"order_id": "2"}, account="two")
+        exchange.say(ORDERS, {"order_id": "1"}, account="one")
+        await client.quiet()
+        assert client.notices == [(ORDERS, {"order_id": "1"})]
+        assert await client.result("private/unsubscribe", {"channels": [ORDERS]}) == [ORDERS]
+        assert exchange.sessions[0].hearing.channels == {}
+
+
+@played
+async def test_the_label_of_a_subscription_is_on_what_its_private_channels_say():
+    async with trading(login=True) as (exchange, client), connected(exchange) as other:
+        await other.login()
+        label = 'a "label" é'
+        await client.result("private/subscribe", {"channels": [ORDERS, "platform_state"], "label": label})
+        await other.subscribe(ORDERS, method="private/subscribe")
+        for _ in range(2):
+            exchange.say(ORDERS, {"order_id": "1"}, account="demo")
+            exchange.say("platform_state", {"locked": False})
+            await client.quiet()
+            await client.subscribe(ORDERS, method="private/subscribe")  # without a label
+        await other.quiet()
+        said = [orjson.loads(message)["params"] for message in client.received if b"subscription" in message]
+        private = {"channel": ORDERS, "data": {"order_id": "1"}}
+        public = {"channel": "platform_state", "data": {"locked": False}}
+        assert said == [private | {"label": label}, public, private, public]
+        assert all(b"label" not in message for message in other.received) and len(other.notices) == 2
+
+
+@pytest.mark.parametrize(
+    ("channel", "account", "text"),
+    [
+        ("user.lock", None, "'user.lock' is private: name its account"),
+        ("platform_state", "demo", "'platform_state' is public: name no account"),
+        ("user.lock", "nobody", "account must be one of demo, not 'nobody'"),
+        ("user.nothing", "demo", "not 'user.nothing'"),
+        (f"book.{PERP}.raw", None, "says nothing by itself"),
+    ],
+)
+def test_what_cannot_be_said_is_refused(channel, account, text):
+    with pytest.raises(ValueError, match=text):
+        DeribitExchange(rate=None).say(channel, {}, account=account)
+
+
+@played
+async def test_what_is_said_is_json():
+    async with trading(login=True) as (exchange, client):
+        await client.subscribe("user.lock", method="private/subscribe")
+        exchange.say("user.lock", {"a": (1, 2.5, None, True, "é"), "b": float("nan")}, account="demo")
+        assert await client.notice("user.lock") == {"a": [1, 2.5, None, True, "é"], "b": None}
+        with pytest.raises(TypeError, match="not JSON serializable"):
+            exchange.say("user.lock", object(), account="demo")
+
+
+# ---- the floor ----------------------------------------------------------------------------------------------------
+
+
+@played
+async def test_what_somebody_else_does_on_the_floor_reaches_every_channel_in_one_piece():
+    """As a matching engine does it: an order takes the best ask, and its owner hears of it."""
+    async with trading(login=True) as (exchange, client):
+        floor = exchange.floor
+        listing = floor.listings[PERP]
+        channels = [f"{kind}.{PERP}.raw" for kind in ("book", "trades", "ticker")]
+        channels += [f"quote.{PERP}", f"book.{PERP}.100ms", f"chart.trades.{PERP}.1", "trades.any.any.100ms", ORDERS]
+        await client.subscribe(*channels, method="private/subscribe")
+        await client.quiet()
+        client.notices.clear()
+        ticks = listing.book.best_ask
+        lots = listing.book.asks[ticks]
+        listing.book.set_level("asks", ticks, 0)
+        now_ms = exchange.now_ms()
+        trade = floor.fill(listing, "buy", ticks, lots, now_ms)
+        order = {"order_id": "1", "order_state": "filled"}
+        floor.happened(now_ms, listing, trades=[trade], notices=[Notice(ORDERS, order, "demo")])
+        exchange.end_interval()
+        await client.quiet()
+        heard = dict(client.notices)
+        assert heard.keys() == set(channels) and len(client.notices) == len(channels)
+        assert [name for name, _ in client.notices].index(ORDERS) == 5  # behind the raw channels
+        change = [["delete", listing.price(ticks), 0.0]]
+        assert heard[f"book.{PERP}.raw"]["asks"] == heard[f"book.{PERP}.100ms"]["asks"] == change
+        assert heard[f"trades.{PERP}.raw"] == heard["trades.any.any.100ms"] == [trade]
+        assert heard[f"quote.{PERP}"]["best_ask_price"] > listing.price(ticks) == trade["price"]
+        assert heard[f"ticker.{PERP}.raw"]["last_price"] == trade["price"] and heard[ORDERS] == order
+        found = await client.result("public/get_last_trades_by_instrument", {"instrument_name": PERP, "count": 1})
+        assert found["trades"] == [trade]
+
+
 # ---- books --------------------------------------------------------------------------------------------------------
 
 
@@ -347,7 +488,7 @@ async def test_trades_count_up_and_all_their_channels_tell_the_same_ones():
         sequence = [trade["trade_seq"] for trade in told[one]]
         assert sequence == list(range(sequence[0], sequence[0] + len(sequence))) and len(sequence) > 5
         assert [trade for trade in told[many] if trade["instrument_name"] == PERP] == told[one]
-        assert {trade["instrument_name"] for trade in told[many]} == {PERP, "BTC-25DEC26"}
+        assert {trade["instrument_name"] for trade in told[many]} == {PERP, FUTURE}
         assert [trade for trade in told[gathered] if trade in told[many]] == told[many]
         assert len([name for name, _ in client.notices if name == gathered]) == 1
         remembered = await client.result("public/get_last_trades_by_instrument", {"instrument_name": PERP, "count": 3})
@@ -444,7 +585,7 @@ async def test_rankings_and_mark_prices_are_lists():
         ranking = await client.notice("deribit_price_ranking.btc_usd")
         assert set(ranking[0]) == {"identifier", "enabled", "original_price", "price", "weight", "timestamp"}
         marks = await client.notice("markprice.options.btc_usd")
-        assert {mark["instrument_name"] for mark in marks} == {OPTION, EMPTY, "BTC-25DEC26-70000-P"}
+        assert {mark["instrument_name"] for mark in marks} == {OPTION, EMPTY, PUT}
         assert set(marks[0]) == {"instrument_name", "mark_price", "iv", "timestamp"}
 
 
@@ -458,13 +599,13 @@ async def test_instruments_are_listed_by_currency_and_kind():
         async def names(**params):
             return [one["instrument_name"] for one in await client.result("public/get_instruments", params)]
 
-        assert await names(currency="any") == [one.name for one in LISTED]
-        assert await names(currency="BTC", kind="future") == [PERP, "BTC-25DEC26"]
+        assert await names(currency="any") == NAMES
+        assert await names(currency="BTC", kind="future") == [PERP, FUTURE]
         assert await names(currency="USDC") == ["ETH_USDC-PERPETUAL", "BTC_USDC"]
         assert await names(currency="BTC", kind="spot") == ["BTC_USDC"]
         assert await names(currency="any", expired=True) == []
         one = await client.result("public/get_instrument", {"instrument_name": OPTION})
-        assert (one["strike"], one["option_type"], one["expiration_timestamp"]) == (80000.0, "call", 1798185600000)
+        assert (one["strike"], one["option_type"]) == (80000.0, "call")
         assert await client.error("public/get_instrument", {"instrument_name": "NOPE"}) == {
             "code": 13020,
             "message": "not_found",
@@ -474,11 +615,68 @@ async def test_instruments_are_listed_by_currency_and_kind():
 
 def test_an_instrument_is_described_by_its_name():
     decimal = Instrument(name="XRP_USDC-3JUN27-0d625-P", kind="option", price=0.05, tick=0.0001, lot=1000, share=1)
-    facts = describe(decimal, 5)
+    facts = describe(decimal, 5, START // 1000)
     assert (facts["strike"], facts["option_type"], facts["instrument_type"]) == (0.625, "put", "linear")
     assert (facts["base_currency"], facts["quote_currency"], facts["price_index"]) == ("XRP", "USDC", "xrp_usdc")
     assert facts["expiration_timestamp"] == 1812009600000
     assert belongs_to(decimal, "option", "USDC") and not belongs_to(decimal, "option", "BTC")
+
+
+WEEK_MS = 7 * 86_400_000
+
+
+@pytest.mark.parametrize("day", [12_000, 20_501, 20_611, 20_612, 20_783, 20_784, 20_900, 30_000, 36_000, 47_000])
+@played
+async def test_nothing_that_is_listed_has_ended_on_whatever_date_the_exchange_opens(day):
+    now_ms = day * 86_400_000 + 9 * 3_600_000
+    async with trading(clock=lambda: now_ms * 1000) as (_, client):
+        for one in await client.result("public/get_instruments", {"currency": "any"}):
+            assert one["creation_timestamp"] < now_ms + 2 * WEEK_MS <= one["expiration_timestamp"]
+            if one["kind"] in ("future", "option") and "PERPETUAL" not in one["instrument_name"]:
+                assert one["expiration_timestamp"] < now_ms + 16 * WEEK_MS
+                end = datetime.datetime.fromtimestamp(one["expiration_timestamp"] / 1000, datetime.UTC)
+                assert (end.hour, end.weekday(), end.month % 3) == (8, 4, 0)  # a Friday, 08:00, at a quarter's end
+                assert (end + datetime.timedelta(days=7)).month != end.month
+                name = f"BTC-{end.day}{end:%b%y}".upper()
+                assert one["instrument_name"].startswith(name)
+
+
+@pytest.mark.parametrize("date", ["", "DEC26", "25DEZ26", "32DEC26", "²5DEC26", "25DEC2x", "PERPETUAL"])
+def test_an_end_that_is_no_date_is_refused(date):
+    wrong = Instrument(name=f"BTC-{date}-80000-C", kind="option", price=0.05, tick=0.0005, lot=0.1, share=1)
+    with pytest.raises(ValueError, match="day"):
+        DeribitExchange(rate=None, instruments=[wrong])
+
+
+@played
+async def test_the_greeks_of_calls_and_puts_are_believable():
+    kinds = [("C", 60_000), ("C", 78_400), ("C", 100_000), ("P", 60_000), ("P", 78_400), ("P", 100_000)]
+    common = {"kind": "option", "price": 0.05, "tick": 0.0005, "lot": 0.1, "share": 1, "underlying": 78_400.0}
+    made = [Instrument(name=f"BTC-25DEC26-{strike}-{side}", **common) for side, strike in kinds]
+    async with trading(instruments=made, clock=lambda: START) as (_, client):
+        found = {}
+        for kind, one in zip(kinds, made, strict=True):
+            found[kind] = (await client.result("public/ticker", {"instrument_name": one.name}))["greeks"]
+        calls, puts = [found[kind] for kind in kinds[:3]], [found[kind] for kind in kinds[3:]]
+        for call, put in zip(calls, puts, strict=True):
+            assert -1 < put["delta"] < 0 < call["delta"] < 1
+            assert call["delta"] - put["delta"] == pytest.approx(1, abs=1e-4)  # one of each is the future
+            assert call["gamma"] == put["gamma"] > 0 and call["vega"] == put["vega"] > 0 > call["theta"] == put["theta"]
+            assert call["rho"] > 0 > put["rho"]
+        for deltas in ([one["delta"] for one in calls], [one["delta"] for one in puts]):
+            assert deltas == sorted(deltas, reverse=True) and len(set(deltas)) == 3
+        assert 0.5 < calls[1]["delta"] < 0.6 and max(calls, key=lambda one: one["vega"]) == calls[1]
+
+
+@pytest.mark.parametrize("clock_us", [START, 1_798_185_599_000_000, 1_798_185_600_000_000, 1_900_000_000_000_000])
+@played
+async def test_an_option_has_greeks_to_its_end_and_beyond(clock_us):
+    odd = {"kind": "option", "price": 0.05, "tick": 0.0005, "lot": 0.1, "share": 1}
+    made = [Instrument(name=f"BTC-25DEC26-{strike}-{side}", **odd) for strike in (0, 1, "0d5", 10**9) for side in "CP"]
+    async with trading(instruments=made, clock=lambda: clock_us) as (_, client):
+        for one in made:
+            ticker = await client.result("public/ticker", {"instrument_name": one.name})
+            assert -1 <= ticker["greeks"]["delta"] <= 1 and ticker["underlying_price"] > 0
 
 
 @played
@@ -506,7 +704,7 @@ async def test_the_index_price_is_the_one_of_the_tickers():
 async def test_summaries_are_of_a_currency_or_an_instrument():
     async with trading() as (_, client):
         by_currency = await client.result("public/get_book_summary_by_currency", {"currency": "BTC", "kind": "future"})
-        assert [one["instrument_name"] for one in by_currency] == [PERP, "BTC-25DEC26"]
+        assert [one["instrument_name"] for one in by_currency] == [PERP, FUTURE]
         by_name = await client.result("public/get_book_summary_by_instrument", {"instrument_name": PERP})
         assert by_name[0] | {"creation_timestamp": 0} == by_currency[0] | {"creation_timestamp": 0}
         assert by_name[0]["bid_price"] < by_name[0]["mid_price"] < by_name[0]["ask_price"]
@@ -565,6 +763,32 @@ def test_bars_count_the_coin_and_its_price():
         (180_000, 80.0, 80.0, 80.0, 80.0, 0.1, 8.0),
     ]
     assert [(bar.volume, bar.cost) for bar in bars_of(trades[:2], 60_000, inverse=False)] == [(100.0, 15_000.0)]
+
+
+def test_a_clock_that_jumps_makes_no_candles_without_number():
+    trades = [{"timestamp": at, "price": 100.0, "amount": 1.0} for at in (0, 9_999 * 60_000, 10**12, 10**12 + 60_000)]
+    bars = bars_of(trades[:2], 60_000, inverse=True)
+    assert len(bars) == 10_000 and bars[0].tick == 0
+    assert [bar.tick for bar in bars_of(trades, 60_000, inverse=True)] == [10**12 // 60_000 * 60_000, 10**12 + 20_000]
+
+
+@played
+async def test_a_market_in_which_nobody_trades_is_still_and_one_with_a_name_twice_is_none():
+    still = Instrument(name="BTC-PERPETUAL", kind="perpetual", price=76_914.0, tick=0.5, lot=10, share=0)
+    for instruments in ([], [still]):
+        async with trading(instruments=instruments, rate=1000) as (exchange, client):
+            exchange.step(10)
+            listed = await client.result("public/get_instruments", {"currency": "any"})
+            assert [one["instrument_name"] for one in listed] == [one.name for one in instruments]
+    with pytest.raises(ValueError, match="there twice"):
+        DeribitExchange(instruments=[still, still])
+
+
+def test_a_price_too_low_for_its_book_is_refused():
+    low = {"name": "BTC-PERPETUAL", "kind": "perpetual", "tick": 0.5, "lot": 10}
+    with pytest.raises(ValueError, match="price must be more than 40 ticks, twice the depth, not 20"):
+        Instrument(price=20, share=1, **low)
+    assert Instrument(price=20, share=0, **low) and Instrument(price=20.5, share=1, **low)
 
 
 @played

@@ -13,6 +13,7 @@ from wsx.testing.deribit.script import ACTIONS, Rule, Script
 
 PERP = "BTC-PERPETUAL"
 RAW = f"book.{PERP}.raw"
+NAN, INF = float("nan"), float("inf")
 
 
 async def changes(exchange, client, count):
@@ -64,6 +65,17 @@ def test_a_rule_may_be_for_one_socket_and_for_ever():
         (ValueError, "one of the two", "cut", {}),
         (ValueError, "one of the two", "cut", {"method": "x", "channel": "x"}),
         (TypeError, "'late' takes seconds, not minutes", "late", {"method": "x", "minutes": 1}),
+        *(
+            (ValueError, "seconds must be f", "late", {"method": "x", "seconds": value})
+            for value in (NAN, INF, -INF, -1)
+        ),
+        *((ValueError, "seconds must be f", "skew", {"method": "x", "seconds": value}) for value in (NAN, INF, -INF)),
+        *((ValueError, "nth must be", "cut", {"method": "x", "nth": value}) for value in (0, -1, NAN, INF)),
+        *((ValueError, "times must be", "cut", {"method": "x", "times": value}) for value in (0, -1, NAN, INF)),
+        *((ValueError, "connection must be", "cut", {"method": "x", "connection": value}) for value in (-1, NAN)),
+        (ValueError, "code must be from 0 to 65535, not 65536", "close", {"method": "x", "code": 65536}),
+        (ValueError, "code must be", "maintenance", {"channel": "x", "code": -1}),
+        (TypeError, "seconds must be a number, not str", "late", {"method": "x", "seconds": "1"}),
         (TypeError, "'cut' takes no arguments, not code", "cut", {"method": "x", "code": 1}),
     ],
 )
@@ -354,6 +366,39 @@ async def test_maintenance_is_announced_and_everybody_is_sent_away_until_it_is_o
         exchange.end_maintenance()
         async with connected(exchange) as third:
             assert await third.result("public/status") == {"locked": "false", "locked_indices": []}
+
+
+@pytest.mark.parametrize("channel", ["platform_state", "*"])
+@played
+async def test_maintenance_that_is_announced_at_its_own_announcement_happens_once(channel):
+    async with trading(login=True) as (exchange, client), connected(exchange) as other:
+        for one in (client, other):
+            await one.subscribe("platform_state", "announcements")
+            await one.quiet()
+        exchange.script.add("maintenance", channel=channel, code=1012, times=None)
+        exchange.begin_maintenance(1001) if channel == "platform_state" else exchange.say("announcements", {})
+        exchange.begin_maintenance(1000)  # during maintenance
+        code = 1001 if channel == "platform_state" else 1012
+        for one in (client, other):
+            assert (await one.closed())[0] == code
+            said = [data for name, data in one.notices if name == "platform_state"]
+            assert said == [{"maintenance": True}]
+        exchange.end_maintenance()
+        exchange.script.clear()
+        async with connected(exchange) as third:
+            await third.subscribe("platform_state")
+            await third.quiet()
+            exchange.begin_maintenance()  # another one
+            assert (await third.closed())[0] == 1001 and len(third.notices) == 1
+
+
+@pytest.mark.parametrize("code", [-1, 65536, float("nan")])
+@played
+async def test_maintenance_with_a_code_that_is_none_does_not_begin(code):
+    async with trading() as (exchange, client):
+        with pytest.raises(ValueError, match="code"):
+            exchange.begin_maintenance(code)
+        assert not exchange.in_maintenance and await client.result("public/test")
 
 
 @played

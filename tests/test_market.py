@@ -37,6 +37,14 @@ def notifications(capture):
     return [(message["params"]["channel"], message["params"]["data"]) for message in parsed]
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -1])
+def test_a_market_without_an_end_or_a_rate_is_refused(wrong):
+    with pytest.raises(ValueError, match="^seconds must be f"):
+        Market().capture(wrong, 1000)
+    with pytest.raises(ValueError, match="^messages_per_second must be "):
+        Market().capture(1, wrong)
+
+
 def of_kind(notifications, kind):
     return [data for channel, data in notifications if channel.startswith(kind + ".")]
 
@@ -186,6 +194,7 @@ def test_what_belongs_to_a_kind_of_instrument_is_there(notifications):
     tickers = {name: data[0] for name, data in by_instrument(notifications, "ticker").items()}
     assert "funding_8h" in tickers["BTC-PERPETUAL"]
     assert "greeks" in tickers["BTC-25DEC26-80000-C"]
+    assert set(tickers["BTC-25DEC26-80000-C"]["greeks"]) == {"delta", "gamma", "vega", "theta", "rho"}
     assert not {"greeks", "funding_8h"} & set(tickers["BTC_USDC"])
 
 

@@ -1,6 +1,7 @@
 """What can be typed after `wsx`: options and their checks. Not here: what the commands do (demo.py, playback.py, book.py)."""
 
 import math
+import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -22,6 +23,7 @@ from wsx.testing.replay import Speed
 
 _SECONDS = 8.0
 _INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+_NOBODY_READS = 141  # 128 + SIGPIPE, likewise
 _VENUE = click.option(
     "--venue",
     type=click.Choice(get_args(VenueName)),
@@ -61,6 +63,9 @@ def _run(command: Coroutine[Any, Any, int]) -> None:
         sys.exit(run(command))
     except CannotBegin as error:
         raise click.ClickException(str(error)) from None
+    except BrokenPipeError:  # whoever reads has had enough, as `head -1` after a line
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the very end
+        sys.exit(_NOBODY_READS)
     except KeyboardInterrupt:  # before there was anything to conclude; click would make 1 of it
         sys.exit(_INTERRUPTED)
 
@@ -100,7 +105,7 @@ def demo(
     the middle, comes back by itself, and holds every message and every book level against what the exchange sent.
 
     Exit code 0: nothing was lost. 1: something was, or there was no connection. 2: the command makes no sense. 130, 143:
-    stopped by Ctrl-C or SIGTERM; the summary is printed all the same.
+    stopped by Ctrl-C or SIGTERM; the summary is printed all the same. 141: nobody reads its output any more.
     """
     _check(capture=capture, url=url, venue=venue)
     if capture is not None and seconds is not None:
@@ -145,7 +150,7 @@ def book(
     shows no prices. A line a second where the output is no terminal.
 
     Exit code 0: its time is over, and the book was right. 1: it was not, there is no such book, or no connection. 130,
-    143: stopped by Ctrl-C or SIGTERM.
+    143: stopped by Ctrl-C or SIGTERM. 141: nobody reads its output any more.
     """
     plan = BookPlan(instrument=instrument, interval=interval, depth=depth, seconds=seconds)
     _run(run_book(open_venue(venue or "local"), plan, make_display()))

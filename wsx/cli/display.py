@@ -69,12 +69,22 @@ class LineDisplay:
         now = time.monotonic()
         if now - self._shown_at >= _LINE_INTERVAL:
             self._shown_at = now
-            click.echo(moment.line())
+            _say(moment.line())
 
     def conclude(self, lines: Sequence[tuple[str, str]], verdict: str, *, good: bool) -> None:
         for name, value in lines:
-            click.echo(f"{name}: {value}")
-        click.echo(verdict)
+            _say(f"{name}: {value}")
+        _say(verdict)
+
+
+def _say(line: str) -> None:
+    """Raises BrokenPipeError where nobody reads any more, ClickException where it cannot be written."""
+    try:
+        click.echo(line)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise click.ClickException(f"the output cannot be written: {error.strerror}") from None
 
 
 class LiveDisplay:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from wsx.testing.capture import Capture
+from wsx.testing.checked import number
+from wsx.testing.expiries import quarter_end
 from wsx.testing.market_listing import Instrument, Listing, list_instruments
 from wsx.testing.number_text import wire_text
 
@@ -17,28 +19,33 @@ _Notification: TypeAlias = tuple[str, Any]  # channel, data
 
 _TRADE_CHANCE, _TICKER_CHANCE = 0.15, 0.12
 
-INSTRUMENTS = (
-    Instrument(name="BTC-PERPETUAL", kind="perpetual", price=76_914.0, tick=0.5, lot=10, share=10),
-    Instrument(name="ETH-PERPETUAL", kind="perpetual", price=2_973.5, tick=0.05, lot=1, share=7),
-    Instrument(name="ETH_USDC-PERPETUAL", kind="perpetual", price=2_973.0, tick=0.05, lot=0.001, share=3),
-    Instrument(name="BTC_USDC", kind="spot", price=76_900.0, tick=1, lot=0.0001, share=2),
-    Instrument(name="BTC-25DEC26", kind="future", price=78_400.0, tick=2.5, lot=10, share=2),
-    Instrument(
-        name="BTC-25DEC26-80000-C", kind="option", price=0.0515, tick=0.0005, lot=0.1, share=1, underlying=78_400.0
-    ),
-)
+
+def listed(now_ms: int) -> tuple[Instrument, ...]:
+    """What is traded where nobody says what. Futures and options end at least two weeks after `now_ms` (unix time)."""
+    end = quarter_end(now_ms)
+    option: dict[str, Any] = {"kind": "option", "tick": 0.0005, "lot": 0.1, "share": 1, "underlying": 78_400.0}
+    return (
+        Instrument(name="BTC-PERPETUAL", kind="perpetual", price=76_914.0, tick=0.5, lot=10, share=10),
+        Instrument(name="ETH-PERPETUAL", kind="perpetual", price=2_973.5, tick=0.05, lot=1, share=7),
+        Instrument(name="ETH_USDC-PERPETUAL", kind="perpetual", price=2_973.0, tick=0.05, lot=0.001, share=3),
+        Instrument(name="BTC_USDC", kind="spot", price=76_900.0, tick=1, lot=0.0001, share=2),
+        Instrument(name=f"BTC-{end}", kind="future", price=78_400.0, tick=2.5, lot=10, share=2),
+        Instrument(name=f"BTC-{end}-80000-C", price=0.0515, **option),
+    )
 
 
 class Market:
     """A market that begins at `start_ms` (unix time). seed: the same seed, the same market.
 
+    instruments: by default perpetuals, a spot pair, and a future and an option that end some weeks after the beginning.
     Its messages are those of one socket that has subscribed to book, trades, ticker and quote of each instrument.
     """
 
     def __init__(
-        self, seed: int = 0, instruments: Sequence[Instrument] = INSTRUMENTS, *, start_ms: int = 1_789_344_000_000
+        self, seed: int = 0, instruments: Sequence[Instrument] | None = None, *, start_ms: int = 1_789_344_000_000
     ) -> None:
         self._numbers = random.Random(seed)
+        instruments = listed(start_ms) if instruments is None else instruments
         self._listings = list_instruments(instruments, self._numbers)
         self._shares = [instrument.share for instrument in instruments]
         self._start_ms = start_ms
@@ -64,16 +71,18 @@ class Market:
         """When each message is sent, in seconds from the start, and the message.
 
         First the answer to the subscription (id 1), then a snapshot and a ticker of each instrument, then whatever
-        happens, at random times that come to `messages_per_second` in the long run.
+        happens, at random times that come to `messages_per_second` in the long run. Raises ValueError, where the first
+        is asked for, for a number that makes no sense.
         """
+        number("seconds", seconds, low=0)
+        number("messages_per_second", messages_per_second, above=0)
         yield 0.0, self._reply()
         for notification in self._opening():
             yield 0.0, _message(*notification)
         at = 0.0
         while True:
-            now_ms = self._start_ms + int(at * 1000)
             (listing,) = self._numbers.choices(self._listings, self._shares)
-            event = self._event(listing, now_ms)
+            event = self._event(listing, self._start_ms + int(at * 1000))
             at += self._numbers.expovariate(messages_per_second / max(len(event), 1))
             if at > seconds:
                 break

@@ -1,7 +1,7 @@
 """One instrument of a made-up market: its book, its trades, and what the exchange says about them.
 
 Each method gives the `data` of one notification; field names, their order and units are the exchange's. Only `trade`
-moves anything: what is said about a listing depends on nothing but its state.
+and `fill` move anything: what is said about a listing depends on nothing but its state.
 Not here: how a book moves (market_maker.py), when something is said, and to whom (market.py).
 """
 
@@ -10,10 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from wsx.testing.checked import number, whole
+from wsx.testing.expiries import expires_ms
+from wsx.testing.greeks import greeks
 from wsx.testing.market_book import Edit, MarketBook, Side
 from wsx.testing.market_maker import MarketMaker
 
 _INDEX_BASIS = 0.9999  # the index lies this far from the price that stands for it
+_MARK_IV = 45.0  # percent
+_YEAR_MS = 365 * 86_400_000
 _FIRST_MATCH_ID = 225_046_781_992_000_000  # above 2 ** 53: a client has to read it as an integer
 
 
@@ -23,6 +28,7 @@ class Instrument:
 
     underlying: price of what the index follows; None: of the instrument itself. share 0: nobody trades it, and its
     book stays empty. depth: levels a side, or up to five more; the price has to be more than twice as many ticks.
+    Raises ValueError for a number that makes no sense.
     """
 
     name: str
@@ -33,6 +39,16 @@ class Instrument:
     share: float
     underlying: float | None = None
     depth: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("price", "tick", "lot"):
+            number(name, getattr(self, name), above=0)
+        number("share", self.share, low=0)
+        whole("depth", self.depth, low=1)
+        if self.underlying is not None:
+            number("underlying", self.underlying, above=0)
+        if self.share and self.price <= 2 * self.depth * self.tick:
+            raise ValueError(f"price must be more than {2 * self.depth} ticks, twice the depth, not {self.price!r}")
 
     @property
     def contract(self) -> float:
@@ -120,7 +136,11 @@ class Listing:
 
     def trade(self, now_ms: int, trade_id: int) -> list[dict[str, Any]]:
         """A fill at the best price; the book has changed by it."""
-        direction, ticks, lots = self.maker.trade()
+        return [self.fill(self.maker.trade(), now_ms, trade_id)]
+
+    def fill(self, fill: tuple[Literal["buy", "sell"], int, int], now_ms: int, trade_id: int) -> dict[str, Any]:
+        """The trade of a fill, which has changed the book already. fill: the taker's direction, ticks, lots."""
+        direction, ticks, lots = fill
         self._trade_seq += 1
         tick_direction = self._tick_direction(ticks)
         head: dict[str, Any] = {"timestamp": now_ms}
@@ -129,7 +149,7 @@ class Listing:
         head |= {"price": self._note_price(ticks, lots), "amount": self.amount(lots), "direction": direction}
         tail: dict[str, Any] = {"trade_seq": self._trade_seq, "mark_price": self.mark_price}
         tail |= {"tick_direction": tick_direction} | self._identity(now_ms, trade_id, lots)
-        return [head | {"index_price": self.index_price} | self._named(tail)]
+        return head | {"index_price": self.index_price} | self._named(tail)
 
     def quote(self, now_ms: int) -> dict[str, Any]:
         """The best prices; null where there is none."""
@@ -150,7 +170,7 @@ class Listing:
         best = self._best()
         tail |= {name: best[name] for name in ("best_ask_price", "best_bid_price")}
         tail |= {"estimated_delivery_price": index}
-        tail |= {name: best[name] for name in ("best_ask_amount", "best_bid_amount")} | self._of_its_kind()
+        tail |= {name: best[name] for name in ("best_ask_amount", "best_bid_amount")} | self._of_its_kind(now_ms)
         return head | self._named(tail)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
@@ -203,18 +223,27 @@ class Listing:
     def _near(self, value: float, factor: float) -> float:
         return self.price(round(value * factor / self.instrument.tick))
 
-    def _of_its_kind(self) -> dict[str, Any]:
+    def _of_its_kind(self, now_ms: int) -> dict[str, Any]:
         if self.instrument.kind == "perpetual":
             return {"current_funding": 0.0, "funding_8h": 1.742e-5}
         if self.instrument.kind == "option":
-            delta = round(min(0.41207 * self.mark_price / self.instrument.price, 1.0), 5)
-            greeks = {"delta": delta, "gamma": 0.00001, "vega": 152.33041, "theta": -61.40027, "rho": 44.1093}
-            iv = {"bid_iv": 44.61, "ask_iv": 45.38, "mark_iv": 45.0, "interest_rate": 0.0}
-            listed = self.underlying_of is not self
-            price = self.underlying_of.mark_price if listed else self.instrument.underlying
+            iv = {"bid_iv": 44.61, "ask_iv": 45.38, "mark_iv": _MARK_IV, "interest_rate": 0.0}
             index = "-".join(self.instrument.name.split("-")[:2])
-            return {"greeks": greeks} | iv | {"underlying_price": price, "underlying_index": index}
+            future = self._underlying_price()
+            said = {"underlying_price": future, "underlying_index": index}
+            return {"greeks": self._greeks(future, now_ms)} | iv | said
         return {}
+
+    def _underlying_price(self) -> float:
+        if self.underlying_of is not self:
+            return self.underlying_of.mark_price
+        return self.instrument.underlying or self.index_price
+
+    def _greeks(self, future: float, now_ms: int) -> dict[str, float]:
+        _, end, strike, side = self.instrument.name.split("-")
+        years = (expires_ms(end) - now_ms) / _YEAR_MS
+        strike_price = float(strike.replace("d", "."))
+        return greeks(call=side == "C", future=future, strike=strike_price, years=years, volatility=_MARK_IV / 100)
 
 
 def list_instruments(instruments: Sequence[Instrument], numbers: random.Random) -> list[Listing]:

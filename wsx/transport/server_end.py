@@ -74,8 +74,8 @@ class Door:
             raise TypeError("subprotocols must be a list of str, not a str")
         object.__setattr__(self, "subprotocols", tuple(self.subprotocols))
         for name in ("max_message_size", "close_timeout"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)!r}")
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be finite and above 0, not {getattr(self, name)!r}")
 
     def answer(self, request: Request) -> "tuple[bytes, ServerEnd | None]":
         """The answer to an upgrade request, and the connection where it is a 101."""

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from wsx.testing.checked import number
 from wsx.testing.deribit.credits import Credits
 
 RIGHTS = ("account", "block_rfq", "block_trade", "trade", "wallet")
+LEVELS = ("none", "read", "read_write")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +20,7 @@ class Account:
     """client_id, client_secret: its key. user_id: its number, by which a main account reaches its sub-accounts.
 
     rights: the most that its key grants, "read" or "read_write" by name. main: the user_id of its main account; None:
-    it is one. balances: by currency.
+    it is one. balances: by currency. Raises ValueError for rights and balances that are none.
     """
 
     client_id: str
@@ -27,6 +29,13 @@ class Account:
     main: int | None = None
     rights: Mapping[str, str] = field(default_factory=lambda: MappingProxyType(dict.fromkeys(RIGHTS, "read_write")))
     balances: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"BTC": 10.0, "ETH": 100.0}))
+
+    def __post_init__(self) -> None:
+        for currency, balance in self.balances.items():
+            number(f"balances[{currency!r}]", balance)
+        for name, level in self.rights.items():
+            if level not in LEVELS:
+                raise ValueError(f"rights[{name!r}] must be one of {', '.join(LEVELS)}, not {level!r}")
 
     @property
     def family(self) -> int:

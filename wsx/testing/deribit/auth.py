@@ -12,12 +12,12 @@ import string
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from wsx.testing.deribit.account import RIGHTS, Account
+from wsx.testing.deribit.account import LEVELS, RIGHTS, Account
 from wsx.testing.deribit.wire import Refusal
 
 _SIGNATURE_MS = 60_000  # how long a signature is good
 _MAX_SESSIONS = 16
-_LEVELS = ("none", "read", "read_write")
+_MAX_DIGITS = 10  # of the seconds that a token is asked to live: three hundred years
 _TOKEN_LETTERS = string.ascii_letters + string.digits + "-_"
 
 
@@ -90,10 +90,13 @@ class Tokens:
     # ---- what is granted --------------------------------------------------------------------------------------------
 
     def grant(self, account: Account, asked: str, connection: int, now: float) -> Grant:
-        """Grant `asked`, a scope, or as much of it as the key has; without rights in it all that the key has."""
+        """Grant `asked`, a scope, or as much of it as the key has; without rights in it all that the key has.
+
+        Raises Refusal (-32602) for a life that is none.
+        """
         words = asked.split()
         session = next((word.partition(":")[2] for word in words if word.startswith("session:")), None)
-        life = next((int(word[8:]) for word in words if word.startswith("expires:") and word[8:].isdigit()), self._life)
+        life = next((_seconds(word[8:]) for word in words if word.startswith("expires:")), self._life)
         rights = _narrowed(account, words)
         kept = [word for word in words if word.startswith(("expires:", "ip:"))]
         place = "connection" if session is None else f"session:{session}"
@@ -120,6 +123,11 @@ class Tokens:
         self._by_access.pop(grant.access_token, None)
         self._by_refresh.pop(grant.refresh_token, None)
 
+    def disconnect(self, connection: int) -> None:
+        """A socket is gone, and every grant with it that was for this socket alone."""
+        for grant in [one for one in self._by_access.values() if one.connection == connection]:
+            self.revoke(grant)
+
     # ---- inside -----------------------------------------------------------------------------------------------------
 
     def _issue(self, grant: Grant) -> Grant:
@@ -145,13 +153,20 @@ class Tokens:
                 self.revoke(grant)
 
 
+def _seconds(text: str) -> int:
+    """How long a token is asked for. Raises Refusal (-32602) for what is no such time."""
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+        raise Refusal("Invalid params", data={"reason": "invalid value", "param": "scope"})
+    return int(text)
+
+
 def _narrowed(account: Account, words: list[str]) -> dict[str, str]:
     """The rights that were asked for, each at most what the key has."""
     asked = dict(word.split(":", 1) for word in words if word.partition(":")[0] in RIGHTS and ":" in word)
     wanted = asked or dict(account.rights)
     rights = {
-        name: min(level, account.rights.get(name, "none"), key=_LEVELS.index)
+        name: min(level, account.rights.get(name, "none"), key=LEVELS.index)
         for name, level in wanted.items()
-        if level in _LEVELS
+        if level in LEVELS
     }
     return {name: level for name, level in sorted(rights.items()) if level != "none"}

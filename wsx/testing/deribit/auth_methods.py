@@ -16,6 +16,7 @@ def _auth(session: Session, params: Params) -> dict[str, Any]:
     kind = params.choice("grant_type", _GRANT_TYPES)
     grant = _refreshed(session, params) if kind == "refresh_token" else _logged_in(session, params, kind)
     session.grant = grant
+    session.hearing.belong_to(grant.account.client_id)
     session.cancel_on_disconnect |= session.exchange.state_of(grant.account).cancel_on_disconnect
     state = {"state": params.text("state")} if "state" in params else {}
     return _token(grant) | state

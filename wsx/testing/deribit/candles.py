@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 RESOLUTIONS = {**{str(n): n * 60_000 for n in (1, 3, 5, 10, 15, 30, 60, 120, 180, 360, 720)}, "1D": 86_400_000}
+_WIDEST_HOLE = 10_000  # candles without a trade
 
 
 class Bar:
@@ -27,10 +28,15 @@ class Bar:
 
 
 def bars_of(trades: Iterable[dict[str, Any]], length_ms: int, *, inverse: bool) -> list[Bar]:
-    """The candles from the first trade to the last; where nothing was traded the last price stands, without volume."""
+    """The candles from the first trade to the last; where nothing was traded the last price stands, without volume.
+
+    What is behind a hole of so many that a clock must have jumped is left out.
+    """
     bars: list[Bar] = []
     for trade in trades:
         tick = trade["timestamp"] // length_ms * length_ms
+        if bars and tick - bars[-1].tick > _WIDEST_HOLE * length_ms:
+            bars.clear()
         while bars and bars[-1].tick + length_ms < tick:
             bars.append(Bar(bars[-1].tick + length_ms, bars[-1].close, inverse=inverse))
         if not bars or bars[-1].tick < tick:

@@ -22,7 +22,8 @@ class Channel:
     """A channel that exists. kind: which feed serves it. instruments: what it is about.
 
     interval: "raw" is said at once, the others when their time is over. arguments: what else its name holds.
-    right: what a client must be allowed to read ("trade", "account"); None: anyone may.
+    right: what a client must be allowed to read ("trade", "account"); None: anyone may. owner: the client_id of the
+    account that a private channel is about.
     """
 
     name: str
@@ -31,6 +32,12 @@ class Channel:
     interval: str = "raw"
     arguments: tuple[str, ...] = ()
     right: str | None = None
+    owner: str | None = None
+
+    @property
+    def private(self) -> bool:
+        """Is it about one account?"""
+        return self.right is not None
 
     @property
     def needs_login(self) -> bool:

@@ -11,16 +11,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
+import orjson
+
 from wsx._message import Message
+from wsx.testing.checked import number, whole
 from wsx.testing.deribit.account import DEMO, Account, AccountState
 from wsx.testing.deribit.account_methods import ACCOUNT_METHODS
 from wsx.testing.deribit.auth import Tokens
 from wsx.testing.deribit.auth_methods import AUTH_METHODS
 from wsx.testing.deribit.basic_methods import BASIC_METHODS
+from wsx.testing.deribit.channels import find_channel
 from wsx.testing.deribit.credits import Credits
-from wsx.testing.deribit.floor import Floor
+from wsx.testing.deribit.floor import Floor, Notice
 from wsx.testing.deribit.hub import Hub
-from wsx.testing.deribit.instruments import LISTED
+from wsx.testing.deribit.instruments import all_listed
 from wsx.testing.deribit.market_methods import MARKET_METHODS
 from wsx.testing.deribit.script import Script
 from wsx.testing.deribit.session import Session
@@ -38,12 +42,6 @@ _MOST_BEHIND = 0.1  # seconds of the market that a loop which was held up makes 
 _INTERVALS = {"100ms": 0.1, "agg2": 1.0}
 
 
-def _checked_rate(rate: float | None) -> float | None:
-    if rate is not None and rate <= 0:
-        raise ValueError(f"rate must be above 0, or None for a market that is moved by hand, not {rate!r}")
-    return rate
-
-
 def _system_us() -> int:
     return time.time_ns() // 1000
 
@@ -53,10 +51,11 @@ class DeribitExchange(LocalServer):
 
     seed: of the market and the tokens. rate: things that happen in the market in a second, each of which a client that
     has subscribed to everything hears one to five times; None: nothing happens but by `step` and `end_interval`.
+    instruments: what is listed; by default nothing that ends within two weeks of the clock's time.
     accounts: who may log in. clock: unix time in microseconds. Everything else: a field of `Settings`.
     host, port, tls, close_timeout: as for `LocalServer`. Raises ValueError for a number that makes no sense.
 
-    skew: seconds by which the exchange's clock is wrong. script: what goes wrong, see script.py.
+    script: what goes wrong, see script.py.
     sessions: all sockets so far, the oldest first, open or not.
     """
 
@@ -65,7 +64,7 @@ class DeribitExchange(LocalServer):
         *,
         seed: int = 0,
         rate: float | None = 500.0,
-        instruments: Sequence[Instrument] = LISTED,
+        instruments: Sequence[Instrument] | None = None,
         accounts: Iterable[Account] = (DEMO,),
         clock: Callable[[], int] = _system_us,
         host: str = "127.0.0.1",
@@ -76,12 +75,12 @@ class DeribitExchange(LocalServer):
     ) -> None:
         super().__init__(host, port, tls=tls, check=self._check, close_timeout=close_timeout)
         self.settings = Settings(**settings)
-        self.skew = 0.0
+        self._skew = 0.0
         self.in_maintenance = False
         self.script = Script()
         self.sessions: list[Session] = []
-        self._clock, self._rate = clock, _checked_rate(rate)
-        self.floor = Floor(seed, instruments, self.now_ms())
+        self._clock, self._rate = clock, None if rate is None else number("rate", rate, above=0)
+        self.floor = Floor(seed, all_listed(self.now_ms()) if instruments is None else instruments, self.now_ms())
         self.hub = Hub(self.floor)
         self.credits = Credits()  # of those who have not logged in
         self._accounts = {account.client_id: AccountState(account) for account in accounts}
@@ -95,6 +94,15 @@ class DeribitExchange(LocalServer):
     @property
     def url(self) -> str:
         return super().url.removesuffix("/") + PATH
+
+    @property
+    def skew(self) -> float:
+        """Seconds by which the exchange's clock is wrong. Setting it raises ValueError for what is no time."""
+        return self._skew
+
+    @skew.setter
+    def skew(self, seconds: float) -> None:
+        self._skew = number("skew", seconds)
 
     @property
     def requests(self) -> Counter[str]:
@@ -114,8 +122,24 @@ class DeribitExchange(LocalServer):
     def step(self, count: int = 1) -> None:
         """Let `count` things happen in the market, now; raw channels say them at once."""
         for _ in range(count):
-            now_ms = self.now_ms()
-            self.hub.spread(self.floor.step(now_ms), now_ms)
+            self.floor.step(self.now_ms())
+
+    def say(self, channel: str, data: Any, *, account: str | None = None) -> None:
+        """Say something on a channel that says nothing by itself.
+
+        account: the client_id of whose private channel it is: nobody else hears it. Raises ValueError for a channel
+        that does not exist or speaks by itself, an account that does not, and one that is not named or named in vain;
+        TypeError for data that is no JSON.
+        """
+        found = find_channel(channel, self.floor)
+        if found is None or found.kind != "silent":
+            raise ValueError(f"channel must be one that says nothing by itself, such as user.lock, not {channel!r}")
+        if account is not None and account not in self._accounts:
+            raise ValueError(f"account must be one of {', '.join(self._accounts)}, not {account!r}")
+        if found.private != (account is not None):
+            raise ValueError(f"{channel!r} is {'private: name its' if found.private else 'public: name no'} account")
+        plain = orjson.loads(orjson.dumps(data))
+        self.floor.happened(self.now_ms(), notices=[Notice(channel, plain, account)])
 
     def end_interval(self, interval: str = "100ms") -> None:
         """Let the channels of an interval, "100ms" or "agg2", say what has gathered. Raises ValueError for another."""
@@ -133,9 +157,15 @@ class DeribitExchange(LocalServer):
                 market.result()  # raises what ended it before its time
 
     def begin_maintenance(self, code: int = 1001) -> None:
-        """Say so on `platform_state`, then send everybody away; who comes is refused with 503 until it is over."""
+        """Say so on `platform_state`, then send everybody away; who comes is refused with 503 until it is over.
+
+        During maintenance nothing more happens: what is said may be what a rule begins another one at.
+        """
+        whole("code", code, low=0, high=65535)
+        if self.in_maintenance:
+            return
         self.in_maintenance = True
-        self.hub.announce("platform_state", {"maintenance": True})
+        self.say("platform_state", {"maintenance": True})
         for session in list(self._by_connection.values()):
             session.outlet.close(code, "maintenance")
 

@@ -12,6 +12,7 @@ from wsx.testing.deribit.channels import Channel
 from wsx.testing.deribit.hub import Hub
 from wsx.testing.deribit.outlet import Outlet
 from wsx.testing.deribit.script import Rule, Script, chosen
+from wsx.testing.number_text import wire_text
 
 _DIGESTS = 4096  # that are kept, of the newest notifications: the end of a connection may swallow some of those
 
@@ -33,7 +34,8 @@ class Hearing:
         self._digest = hashlib.blake2b(digest_size=16)
         self._digests: deque[bytes] = deque(maxlen=_DIGESTS)  # after each notification
         self._held: dict[str, list[bytes]] = {}  # by channel, each behind the next one
-        self._to_open: list[str] = []
+        self._to_open: list[Channel] = []
+        self._labels: dict[str, str] = {}  # by private channel
 
     @property
     def digest(self) -> str:
@@ -47,32 +49,44 @@ class Hearing:
             return self.digest
         return self._digests[-1 - back].hex() if 0 < back < len(self._digests) else None
 
-    def subscribe(self, channels: list[Channel]) -> None:
-        """Hear these too; what they say first waits for `open_new`."""
+    def subscribe(self, channels: list[Channel], label: str = "") -> None:
+        """Hear these too; what they say first waits for `open_new`. label: on what private ones say."""
         for channel in channels:
+            held = self.channels.get(channel.name)
+            if held is not None and held.owner != channel.owner:
+                self.unsubscribe([channel.name])
             if channel.name not in self.channels:
                 self.channels[channel.name] = channel
                 self._hub.subscribe(self, channel)
-                self._to_open.append(channel.name)
+                self._to_open.append(channel)
+            if channel.private:
+                self._labels[channel.name] = label
 
     def unsubscribe(self, names: list[str]) -> list[str]:
         """Hear these no more; gives those that were heard."""
         heard = [name for name in dict.fromkeys(names) if name in self.channels]
         for name in heard:
-            del self.channels[name]
-            self._hub.unsubscribe(self, name)
+            self._hub.unsubscribe(self, self.channels.pop(name))
+            self._labels.pop(name, None)
         return heard
+
+    def belong_to(self, owner: str) -> None:
+        """The socket is this account's now (its client_id): hear the private channels of others no more."""
+        others = [name for name, channel in self.channels.items() if channel.owner not in (None, owner)]
+        self.unsubscribe(others)
 
     def open_new(self, now_ms: int) -> None:
         """Be told what the newly subscribed channels say first."""
         to_open, self._to_open = self._to_open, []
-        for name in to_open:
-            self._hub.open(self, name, now_ms)
+        for channel in to_open:
+            self._hub.open(self, channel, now_ms)
 
-    def tell(self, channel: str, payload: bytes, frame: bytes) -> None:
+    def tell(self, channel: str, payload: bytes, frame: bytes | None) -> None:
         """Be told a notification."""
         if self._outlet.ended:
             return
+        if label := self._labels.get(channel):
+            payload, frame = _labelled(payload, label), None
         if self._script.watches_channels:
             self._tell_by_script(channel, payload)
         else:
@@ -94,3 +108,8 @@ class Hearing:
         self._digest.update(b"\n")
         self._digests.append(self._digest.digest())
         self._outlet.send(payload, frame)
+
+
+def _labelled(payload: bytes, label: str) -> bytes:
+    """The same notification for a client that gave its subscription a label."""
+    return payload[:-2] + b',"label":' + wire_text(label).encode() + b"}}"

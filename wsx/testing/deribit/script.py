@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from wsx.testing.checked import number, whole
+
 # action -> where it can act, and its arguments with what they are by default
 ACTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     # before the request is handled
@@ -95,12 +97,14 @@ class Script:
     ) -> Rule:
         """Let `do` happen at a method or a channel; times=None: from then on always.
 
-        Raises ValueError for an action that is unknown or cannot happen there, TypeError for its wrong arguments.
+        Raises ValueError for an action that is unknown or cannot happen there, and for a number that makes no sense;
+        TypeError for its wrong arguments.
         """
         if (method is None) == (channel is None):
             raise ValueError("a rule is for a method or for a channel: give one of the two")
         point, pattern = ("method", method) if method is not None else ("channel", channel or "")
         filled = _checked(do, point, arguments)
+        _check_when(nth, times, connection)
         rule = Rule(
             do=do, point=point, pattern=pattern or "", nth=nth, times=times, connection=connection, arguments=filled
         )
@@ -125,7 +129,21 @@ def _checked(do: str, point: str, arguments: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"{do!r} is for a {where}, not for a {point}")
     if not arguments.keys() <= known.keys():
         raise TypeError(f"{do!r} takes {', '.join(known) or 'no arguments'}, not {', '.join(arguments)}")
-    return known | arguments
+    filled = known | arguments
+    for name, value in filled.items():
+        if name == "seconds":
+            number(name, value, low=None if do == "skew" else 0)
+        elif name == "code" and do != "refuse":  # of a CLOSE
+            whole(name, value, low=0, high=65535)
+    return filled
+
+
+def _check_when(nth: int, times: int | None, connection: int | None) -> None:
+    whole("nth", nth, low=1)
+    if times is not None:
+        whole("times", times, low=1)
+    if connection is not None:
+        whole("connection", connection, low=0)
 
 
 def chosen(rules: list[Rule], *actions: str) -> Iterator[Rule]:

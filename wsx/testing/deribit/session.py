@@ -132,8 +132,7 @@ class Session:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         self._replies.stop()
-        if self.grant is not None and self.grant.connection is not None:
-            self.exchange.tokens.revoke(self.grant)
+        self.exchange.tokens.disconnect(self.number)
 
     def beat(self, interval: float | None) -> None:
         """Begin heartbeats, every so many seconds of the exchange's; None: end them."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from wsx.testing.checked import number, whole
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -27,10 +29,9 @@ class Settings:
     slow_limit: int = 8 << 20
 
     def __post_init__(self) -> None:
-        for name in ("time_scale", "expires_in", "max_connections", "slow_limit"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)!r}")
-        if self.idle_timeout is not None and self.idle_timeout <= 0:
-            raise ValueError(f"idle_timeout must be above 0, or None for never, not {self.idle_timeout!r}")
-        if self.jitter < 0:
-            raise ValueError(f"jitter must be seconds from 0, not {self.jitter!r}")
+        for name in ("expires_in", "max_connections", "slow_limit"):
+            whole(name, getattr(self, name), low=1)
+        number("time_scale", self.time_scale, above=0)
+        number("jitter", self.jitter, low=0)
+        if self.idle_timeout is not None:  # never
+            number("idle_timeout", self.idle_timeout, above=0)

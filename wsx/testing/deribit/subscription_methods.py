@@ -1,5 +1,7 @@
 """Methods of hearing channels, and of hearing them no more. Not here: the channels (channels.py), the feeds."""
 
+from dataclasses import replace
+
 from wsx.testing.deribit.auth import Grant
 from wsx.testing.deribit.channels import Channel, find_channel
 from wsx.testing.deribit.method import Method
@@ -14,15 +16,17 @@ _MAX_LABEL = 16  # characters
 def _public_subscribe(session: Session, params: Params) -> list[str]:
     """Private channels are not among those of a public call."""
     return _subscribe(
-        session, [channel for channel in _known(session, params, session.logged_in()) if channel.right is None]
+        session, [channel for channel in _known(session, params, session.logged_in()) if not channel.private]
     )
 
 
 def _private_subscribe(session: Session, params: Params) -> list[str]:
     grant = session.authorise(params, "")
-    if len(params.text("label", "")) > _MAX_LABEL:
+    label = params.text("label", "")
+    if len(label) > _MAX_LABEL:
         raise Refusal("Invalid params", data={"reason": "too long", "param": "label"})
-    return _subscribe(session, [channel for channel in _known(session, params, grant) if _may_hear(grant, channel)])
+    allowed = [channel for channel in _known(session, params, grant) if _may_hear(grant, channel)]
+    return _subscribe(session, [_owned(grant, channel) for channel in allowed], label)
 
 
 def _known(session: Session, params: Params, grant: Grant | None) -> list[Channel]:
@@ -35,11 +39,16 @@ def _known(session: Session, params: Params, grant: Grant | None) -> list[Channe
 
 
 def _may_hear(grant: Grant, channel: Channel) -> bool:
-    return channel.right is None or channel.right in grant.rights
+    return not channel.private or channel.right in grant.rights
 
 
-def _subscribe(session: Session, channels: list[Channel]) -> list[str]:
-    session.hearing.subscribe(channels)
+def _owned(grant: Grant, channel: Channel) -> Channel:
+    """A private channel is about the account that asks for it."""
+    return replace(channel, owner=grant.account.client_id) if channel.private else channel
+
+
+def _subscribe(session: Session, channels: list[Channel], label: str = "") -> list[str]:
+    session.hearing.subscribe(channels, label)
     return _listed([channel.name for channel in channels])
 
 

@@ -34,7 +34,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asks for. head: `{"id": ...}` as it was sent, or empty where there was none."""
+    """What a client asks for. head: `{"id": ...}` as it was sent, a text or an integer, or empty where there was none."""
 
     method: str
     params: dict[str, Any] | None
@@ -52,7 +52,10 @@ def read_request(data: bytes) -> Request:
     method, params = (value.get("method"), value.get("params")) if isinstance(value, dict) else (None, None)
     if not isinstance(method, str) or not isinstance(params, dict | None):
         raise Refusal("bad_request")
-    return Request(method, params, {"id": value["id"]} if "id" in value else {})
+    head = {"id": value["id"]} if "id" in value else {}
+    if not all(type(one) in (int, str) for one in head.values()):  # an integer beyond 64 bits is a float here
+        raise Refusal("bad_request", data={"reason": "wrong format", "param": "id"})
+    return Request(method, params, head)
 
 
 def answer_text(
