@@ -595,7 +595,7 @@ PARSER_ERRORS = {
 
 
 @pytest.mark.parametrize("sent", PARSER_ERRORS.values(), ids=PARSER_ERRORS)
-def test_p19_what_picows_parser_refuses_is_one_close_and_one_error(run, sent):
+def test_p19_what_a_frame_may_not_be_is_one_close_and_one_error(run, sent):
     async def main():
         async with RawServer() as server:
             client = await connect(server.url)

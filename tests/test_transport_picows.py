@@ -23,6 +23,7 @@ from wsx.endpoint import parse_url
 from wsx.errors import ConnectionFailed, NotConnected
 from wsx.headers import checked_headers
 from wsx.testing.certificates import Authority
+from wsx.transport._listener import Reader
 from wsx.transport.base import Opening
 from wsx.transport.picows import dial
 from wsx.transport.tls import default_context
@@ -321,7 +322,19 @@ def test_what_is_written_before_the_close_arrives(run, tls):
 # ---- faults of this side --------------------------------------------------------------------------------------------
 
 
-def test_what_the_sink_raises_is_told_one_turn_later(run):
+def test_a_reader_takes_no_more_than_its_buffer_has():
+    messages = []
+    sink = Assembler(messages.append, None, Telemetry())
+    reader = Reader(sink, None, bytearray(frame(TEXT, b"hi")))
+    reader.take(4)
+    assert [message.data for message in messages] == [b"hi"]
+    with pytest.raises(ValueError, match="4 bytes, not 5"):
+        reader.take(5)
+    with pytest.raises(BufferError):
+        Reader(sink, None, b"1234")
+
+
+def test_what_the_sink_raises_is_told(run):
     def raising(opcode, payload):
         raise RuntimeError("mine")
 
@@ -357,10 +370,9 @@ def test_nothing_that_is_read_after_a_fault_is_delivered_before_it_is_told(run, 
 
 def test_the_first_fault_of_a_read_is_the_one_that_counts(run):
     async def main():
-        async with Dialled() as (transport, _, owner):
-            faults = transport._protocol.faults
-            faults.error("failed", (1002, "the first"))
-            faults.error("failed", (1007, "the second"))
+        async with Dialled() as (transport, peer, owner):
+            transport.resume_reading()
+            peer.send(frame(3) + frame(TEXT, b"\xff"))
             await until(lambda: owner.said)
             await asyncio.sleep(0)
             assert owner.said == [("failure", 1002)]
@@ -368,7 +380,7 @@ def test_the_first_fault_of_a_read_is_the_one_that_counts(run):
     run(main())
 
 
-def test_what_picows_refuses_is_told_with_its_code(run):
+def test_a_fault_is_told_with_its_code_behind_what_came_before_it(run):
     async def main():
         async with Dialled() as (transport, peer, owner):
             transport.resume_reading()

@@ -1,4 +1,4 @@
-# picows' frames into a FrameSink, and a FrameWriter's bytes into picows' transport.
+# What picows has read into a FrameSink, and a FrameWriter's bytes into picows' transport.
 
 from picows.picows cimport WSListener, WSTransport
 
@@ -7,8 +7,13 @@ from wsx._writer cimport FrameWriter
 
 
 cdef class Listener(WSListener):
+    cdef object _owner                   # on_disconnected(), on_writing_paused(), on_writing_resumed()
+
+
+cdef class Reader:
+    cdef Py_buffer _view
     cdef FrameSink _sink
-    cdef object _owner                   # on_disconnected(), on_writing_paused(), on_writing_resumed(), on_broken(error)
+    cdef object _owner                   # on_broken(error)
 
 
 cdef class PicowsWriter(FrameWriter):

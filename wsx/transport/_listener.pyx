@@ -1,11 +1,11 @@
-"""picows' frames into a FrameSink, and a FrameWriter's bytes into picows' transport.
+"""What picows has read into a FrameSink, and a FrameWriter's bytes into picows' transport.
 
-picows splits the stream, reads and writes; every rule above that is wsx's own. Uses picows' C layout, which is why its
-version is pinned. Not here: opening and closing (picows.py).
+picows reads and writes; splitting the stream and every rule above that is wsx's own. Uses picows' C layout, which is why
+its version is pinned. Not here: opening and closing (picows.py).
 """
 
 cimport cython
-from picows.picows cimport WSFrame
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
@@ -15,21 +15,14 @@ from wsx.errors import NotConnected
 
 @cython.final
 cdef class Listener(WSListener):
-    """Gives each frame to the sink. `owner` hears of the socket: writable or not, gone, or out of memory."""
+    """`owner` hears of the socket through it: writable or not, gone."""
 
-    def __init__(self, FrameSink sink not None, owner):
-        self._sink = sink
+    def __init__(self, owner):
         self._owner = owner
 
     cpdef on_ws_connected(self, WSTransport transport):
         # Every frame is written by wsx: with this flag up, picows writes none of its own (its mask keys are guessable).
         transport.is_close_frame_sent = True
-
-    cpdef on_ws_frame(self, WSTransport transport, WSFrame frame):
-        # What this raises, lack of memory say, comes back through the logger that picows was given.
-        self._sink.feed_frame(
-            <uint8_t>frame.msg_type, frame.fin, frame.rsv1 << 2 | frame.rsv2 << 1 | frame.rsv3,
-            <const uint8_t*>frame.payload_ptr, <size_t>frame.payload_size, frame.last_in_buffer)
 
     cpdef on_ws_disconnected(self, WSTransport transport):
         self._owner.on_disconnected()
@@ -39,6 +32,30 @@ cdef class Listener(WSListener):
 
     cpdef resume_writing(self):
         self._owner.on_writing_resumed()
+
+
+@cython.final
+cdef class Reader:
+    """Gives the sink what picows has read. buffer: where picows reads to, always the same; it must outlive every `take`.
+
+    `owner` hears where taking it failed on this side, for lack of memory say.
+    """
+
+    def __init__(self, FrameSink sink not None, owner, buffer):
+        PyObject_GetBuffer(buffer, &self._view, PyBUF_WRITABLE)
+        self._sink, self._owner = sink, owner
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self._view)
+
+    def take(self, size_t size):
+        """The buffer's first `size` bytes have come. Raises ValueError for more than it has."""
+        if size > <size_t>self._view.len:
+            raise ValueError(f"the buffer has {self._view.len} bytes, not {size}")
+        try:
+            self._sink.feed_bytes(<const uint8_t*>self._view.buf, size)
+        except Exception as error:
+            self._owner.on_broken(error)
 
 
 @cython.final

@@ -2,28 +2,25 @@
 
 Resolving, connecting (happy eyeballs), TLS and the upgrade share one deadline, and each failure names its stage.
 wsx sends the request and judges the answer itself; picows is handed an open connection with a canonical 101 and from
-then on reads, splits and writes. What picows does not promise is settled here and in _listener.pyx.
+then on reads and writes, while wsx's own decoder splits what came. What picows does not promise is settled here and in
+_listener.pyx.
 Not here: liveness, closing handshakes, anything about messages (connection.py).
 """
 
 import asyncio
 import os
 import ssl
-import sys
 import time
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import aiofastnet
 from aiohappyeyeballs import start_connection
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
-from wsx._assembler import Assembler
 from wsx.endpoint import Endpoint
 from wsx.errors import ConnectionFailed, Stage
 from wsx.events import OpeningTimes
-from wsx.transport._listener import Listener, PicowsWriter
+from wsx.transport._listener import Listener, PicowsWriter, Reader
 from wsx.transport.base import Opening, TransportOwner
 from wsx.transport.error_watch import with_error_watch
 from wsx.transport.handshake import Response, ResponseReader, build_request, sec_websocket_accept
@@ -32,8 +29,7 @@ from wsx.transport.socket_options import apply_options
 from wsx.transport.tls import default_context, describe_failure
 
 _HAPPY_EYEBALLS_DELAY = 0.25  # seconds before the next address is tried beside the last (RFC 8305 5)
-_READ_BUFFER_BYTES = 32 * 1024  # at first; picows doubles it when a read has filled it
-_READ_BYTES = 112 * 1024  # in one read: 7/8 of 128 KiB, where the buffer then ends, unless one frame needs more
+_READ_BUFFER_BYTES = 128 * 1024  # picows keeps 256 of them
 _FRONT_BUFFER_BYTES = 4096
 
 
@@ -328,88 +324,48 @@ class _Quiet:
     abort = close
 
 
-_picows_buffer = WSProtocol.get_buffer
-
-
 class _Protocol(WSProtocol):  # type: ignore[misc]
-    """picows' protocol, kept from reading as much as there is.
+    """picows' protocol: it reads, and wsx's decoder splits.
 
-    Its buffer doubles whenever a read leaves it more than 90 % full, and stays: in a flood it came to 8 MiB, and each
-    read brought more than the processor's caches hold, and ten thousand messages at once to who reads them in a loop.
+    picows looks one frame ahead, tells a fault before the message in front of it, and makes an object of each frame. Its
+    buffer stays as it is: in a flood it would grow beyond what the processor's caches hold.
     """
 
     owner: TransportOwner
-    faults: "_ParserLog"
+    reader: Reader
 
-    def get_buffer(self, size_hint: int) -> memoryview:
-        if self.faults.waiting is not None:  # uvloop reads once more before it runs what was scheduled
-            self.faults.tell()
-        buffer: memoryview = _picows_buffer(self, size_hint)
-        return buffer if len(buffer) <= _READ_BYTES else buffer[:_READ_BYTES]
+    def buffer_updated(self, size: int) -> None:
+        self.reader.take(size)
 
     def connection_lost(self, error: Exception | None) -> None:
         if error is not None and not isinstance(error, OSError):
-            self.owner.on_broken(error)  # there was no memory for a larger buffer, say
+            self.owner.on_broken(error)  # the read itself failed: there was no memory, say
         super().connection_lost(error)
 
 
-class _ParserLog:
-    """picows' logger. Its texts can hold credentials and go nowhere; what it reports goes to whom it concerns.
-
-    The frame before the faulty one is delivered right after the report. So a fault waits for that, and for no other:
-    it is told one turn of the loop later, or before the next read.
-    """
-
-    waiting: Callable[[], Any] | None = None
-
-    def __init__(self, sink: Assembler, owner: TransportOwner) -> None:
-        self._sink = sink
-        self._owner = owner
+class _NoLog:
+    """picows' logger: its texts can hold credentials, and go nowhere."""
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802, logging's name
         return False
 
-    def debug(self, *args: Any) -> None:
+    def info(self, *args: Any) -> None:
         """Nowhere."""
-
-    log = info = warning = debug
-
-    def error(self, message: str, *args: Any) -> None:
-        """A rule of the protocol was broken."""
-        (close_code, reason), *_ = (*args, (1002, message))
-        self._wait(partial(self._sink.fail, int(close_code), str(reason)))
-
-    def exception(self, message: str, *args: Any) -> None:
-        """What came out of the listener, or out of the parser itself."""
-        error = sys.exc_info()[1]
-        broken = error if isinstance(error, Exception) else RuntimeError(message)
-        self._wait(partial(self._owner.on_broken, broken))
-
-    def tell(self) -> None:
-        """Tell the fault that waits, if it still does."""
-        fault, self.waiting = self.waiting, None
-        if fault is not None:
-            fault()
-
-    def _wait(self, fault: Callable[[], Any]) -> None:
-        if self.waiting is None:  # else the connection ends already
-            self.waiting = fault
-            asyncio.get_running_loop().call_soon(self.tell)
 
 
 def _hand_over(opening: Opening, underlying: Any) -> Any:
     """Put picows on top of an upgraded connection: it asks, in vain, and gets the canonical answer."""
-    faults = _ParserLog(opening.sink, opening.owner)
     protocol = _Protocol(
-        opening.endpoint.host_header, "/", True, lambda: Listener(opening.sink, opening.owner),
-        faults, False, None, False, None, None, 1, False,
-        opening.config.max_message_size, None, _READ_BUFFER_BYTES,
+        opening.endpoint.host_header, "/", True, lambda: Listener(opening.owner), _NoLog(), False, None,
+        False, None, None, 1, False, 0, None, _READ_BUFFER_BYTES,
     )  # fmt: skip
-    protocol.owner, protocol.faults = opening.owner, faults
     protocol.connection_made(_Quiet(underlying))
     key = protocol.transport.request.headers["Sec-WebSocket-Key"]
     head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    _feed(protocol, f"{head}Sec-WebSocket-Accept: {sec_websocket_accept(key)}\r\n\r\n".encode())
+    answer = f"{head}Sec-WebSocket-Accept: {sec_websocket_accept(key)}\r\n\r\n".encode()
+    protocol.get_buffer(-1)[: len(answer)] = answer
+    WSProtocol.buffer_updated(protocol, len(answer))
+    protocol.owner, protocol.reader = opening.owner, Reader(opening.sink, opening.owner, protocol.get_buffer(-1))
     return protocol
 
 
