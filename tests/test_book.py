@@ -665,7 +665,10 @@ class TestGivenLevels:
             book.update([(2, 2)], levels)
         assert is_stale(book, "refused") and error.__name__ in book.stale_reason
 
-    @pytest.mark.parametrize(("change_id", "error"), [(-1, ValueError), (2**63, OverflowError), ("5", TypeError)])
+    @pytest.mark.parametrize(
+        ("change_id", "error"),
+        [(-1, ValueError), (2**63, OverflowError), ("5", TypeError), (5.0, TypeError), (Decimal(5), TypeError)],
+    )
     def test_what_is_no_id_raises(self, change_id, error):
         with pytest.raises(error):
             wsx.OrderBook("x").load([], [], change_id=change_id)

@@ -12,6 +12,8 @@ amounts not.
 
 Numbers are int64 mantissas in two scales, one for prices and one for amounts, which become finer when a finer number
 comes and begin anew when the book has become stale.
+What runs Python may change the book: a caller's number, its checksum, whatever the garbage collector calls. Arguments
+are therefore C values before the arrays are looked at, and what is shown is made from a copy.
 Not here: subscribing again after a gap, and saying it (the adapter does); reading messages
 (_book_message.pyx), one side's array (_levels.h).
 """
@@ -21,6 +23,7 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free
+from libc.string cimport memcpy
 
 from wsx._book_message cimport (
     ASKS,
@@ -145,18 +148,17 @@ cdef list _rows(uint8_t side, object levels):
     return [(side, _text_of(price), _text_of(amount)) for price, amount, *_ in levels]
 
 
-cdef object _places(size_t count, object n):
-    """Where in a side its best `n` levels are, the best first."""
-    wanted = count if n is None else index(n)
+cdef size_t _how_many(object n) except? 0:
+    """So many levels at most. The caller's code runs here."""
+    wanted = MAX_LEVELS if n is None else index(n)
     if wanted < 0:
         raise ValueError(f"a number of levels is 0 or more, got {n}")
-    best = <object>count - 1
-    return range(best, best - min(wanted, count), -1)
+    return min(wanted, <object>MAX_LEVELS)
 
 
 cdef int64_t _checked_id(object number) except? -2:
     """-1 for None. Raises ValueError or OverflowError for what is no id."""
-    cdef int64_t checked = -1 if number is None else number
+    cdef int64_t checked = -1 if number is None else index(number)
     if checked < 0 and number is not None:
         raise ValueError(f"an id or a time is 0 or more, got {number}")
     return checked
@@ -205,6 +207,19 @@ cdef class Levels:
         self._shape[1] = 2
         self._strides[0], self._strides[1] = 16, 8
 
+    cdef int64_t* _mantissas(self) noexcept:
+        return <int64_t*>PyBytes_AS_STRING(self._data)
+
+    cdef int _make_floats(self) except -1:
+        cdef int64_t* mantissas = self._mantissas()
+        cdef Py_ssize_t place
+        cdef double number
+        for place in range(2 * self._shape[0]):
+            number = _double(mantissas[place], self._decimals[place % 2])
+            memcpy(mantissas + place, &number, sizeof(number))
+        self._integers = False
+        return 0
+
     def __len__(self):
         return self._shape[0]
 
@@ -224,6 +239,20 @@ cdef class Levels:
         view.strides = self._strides
         view.suboffsets = NULL
         view.internal = NULL
+
+
+cdef object _paid(Levels copied, object wanted, object finer):
+    """What the first levels that hold so much cost; None where all do not. Amounts are multiplied by `finer`."""
+    cdef const int64_t* mantissas = copied._mantissas()
+    cdef Py_ssize_t row
+    missing, paid = wanted, <object>0
+    for row in range(copied._shape[0]):
+        taken = min(missing, <object>mantissas[2 * row + 1] * finer)
+        paid += taken * mantissas[2 * row]
+        missing -= taken
+        if not missing:
+            return paid
+    return None
 
 
 @cython.final
@@ -246,6 +275,7 @@ cdef class OrderBook:
         self.instrument = instrument
         self.numbers = numbers
         self._checksum = checksum
+        self._stale = ("no memory", "no memory to say why")  # until a reason has been made
         self._name = instrument.encode()
         self._ids[CHANGE_ID] = self._ids[PREV_CHANGE_ID] = self._ids[TIMESTAMP] = -1
 
@@ -356,38 +386,38 @@ cdef class OrderBook:
     @property
     def best_bid(self):
         """(price, amount), or None where there is no bid."""
-        cdef size_t count = self._sides[BIDS].count
-        return self._level(BIDS, count - 1) if count else None
+        return self._best(BIDS)
 
     @property
     def best_ask(self):
         """(price, amount), or None where there is no ask."""
-        cdef size_t count = self._sides[ASKS].count
-        return self._level(ASKS, count - 1) if count else None
+        return self._best(ASKS)
 
     def bids(self, n=None) -> list:
         """The best `n` bids, or all, as (price, amount), the best first. Raises ValueError where `n` is negative."""
-        return self._best_first(BIDS, n)
+        return self._shown_levels(self._copied(BIDS, _how_many(n)))
 
     def asks(self, n=None) -> list:
         """The best `n` asks, or all, as (price, amount), the best first. Raises ValueError where `n` is negative."""
-        return self._best_first(ASKS, n)
+        return self._shown_levels(self._copied(ASKS, _how_many(n)))
 
     def __iter__(self):
         """(side, price, amount) of every level at this moment: the bids, then the asks, the best first."""
-        levels = [("bids", price, amount) for price, amount in self._best_first(BIDS, None)]
-        return iter(levels + [("asks", price, amount) for price, amount in self._best_first(ASKS, None)])
+        cdef Levels bids = self._copied(BIDS, MAX_LEVELS)
+        cdef Levels asks = self._copied(ASKS, MAX_LEVELS)
+        levels = [("bids", price, amount) for price, amount in self._shown_levels(bids)]
+        return iter(levels + [("asks", price, amount) for price, amount in self._shown_levels(asks)])
 
     def cumulative(self, side, n=None) -> list:
         """(price, amount up to and with this price) of the best `n` levels of "bids" or "asks", or of all."""
-        cdef int number = _checked_side(side)
-        cdef Level* level
-        shown, total = [], 0
-        for place in _places(self._sides[number].count, n):
-            level = &self._sides[number].levels[<size_t>place]
-            total += level.amount
-            price = self._shown(_price(number, level), PRICE)
-            shown.append((price, _scaled(total, self._decimals[AMOUNT], self.numbers)))
+        cdef Levels copied = self._copied(_checked_side(side), _how_many(n))
+        cdef const int64_t* mantissas = copied._mantissas()
+        cdef Py_ssize_t row
+        shown, total = [], <object>0
+        for row in range(copied._shape[0]):
+            total += mantissas[2 * row + 1]
+            price = self._shown(mantissas[2 * row], copied._decimals[PRICE])
+            shown.append((price, _scaled(total, copied._decimals[AMOUNT], self.numbers)))
         return shown
 
     def vwap(self, side, amount):
@@ -397,27 +427,18 @@ cdef class OrderBook:
         Raises ValueError where the amount is not above 0.
         """
         cdef int number = _checked_side(side)
-        cdef Level* level
         wanted, finer = self._wanted(amount)
-        missing, paid = wanted, 0
-        for place in _places(self._sides[number].count, None):
-            level = &self._sides[number].levels[<size_t>place]
-            taken = min(missing, <object>level.amount * finer)
-            paid += taken * _price(number, level)
-            missing -= taken
-            if not missing:
-                return self._average(paid, wanted)
-        return None
+        cdef Levels copied = self._copied(number, MAX_LEVELS)
+        if self.numbers is not int:
+            wanted *= <object>POWERS[copied._decimals[AMOUNT]]
+        paid = _paid(copied, wanted, finer)
+        return None if paid is None else self._average(paid, wanted, copied._decimals[PRICE])
 
     def levels(self, side, n=None) -> Levels:
         """The best `n` levels of "bids" or "asks", or all, as an array that numpy reads without a copy; see `Levels`."""
-        cdef int number = _checked_side(side)
-        cdef Levels array = Levels.__new__(Levels)
-        places = _places(self._sides[number].count, n)
-        array._integers = self.numbers is not float
-        array._shape[0] = len(places)
-        array._data = PyBytes_FromStringAndSize(NULL, 16 * array._shape[0])
-        self._fill(number, array)
+        cdef Levels array = self._copied(_checked_side(side), _how_many(n))
+        if self.numbers is float:
+            array._make_floats()
         return array
 
     def __repr__(self):
@@ -556,6 +577,7 @@ cdef class OrderBook:
 
     cdef int _fail(self, int fault, const BookFields* fields) except -1:
         """The book is stale for this fault. 0, or MemoryError."""
+        self._drop()                     # first: naming the reason makes Python objects
         if fault == NOT_NEXT:
             cause, reason = _broken_chain(fields, self._ids[CHANGE_ID])
         else:
@@ -577,25 +599,31 @@ cdef class OrderBook:
             "most": MAX_LEVELS,
         }
 
-    cdef int _go_stale(self, str cause, str reason) except -1:
+    cdef void _drop(self) noexcept nogil:
+        """Show nothing from now on."""
         self._state = STALE
-        self._stale = (cause, reason)
         self._sides[BIDS].count = self._sides[ASKS].count = 0
         self._decimals[PRICE] = self._decimals[AMOUNT] = 0
+
+    cdef int _go_stale(self, str cause, str reason) except -1:
+        self._drop()
+        self._stale = (cause, reason)
+        self._drop()                     # the tuple may have set off the garbage collector, and that a load
         return 0
 
     # ---- levels given by a caller ----
 
     cdef bint _given(self, uint8_t kind, object bids, object asks, tuple ids, object checksum) except -1:
-        if checksum is not None and self._checksum is None:
-            raise ValueError("to compare a checksum, give OrderBook the function that computes the book's")
         try:
+            if checksum is not None and self._checksum is None:
+                raise ValueError("to compare a checksum, give OrderBook the function that computes the book's")
             rows = _rows(BIDS, bids) + _rows(ASKS, asks)
             if not self._follow_given(kind, rows, [_checked_id(number) for number in ids]):
                 return False
             return checksum is None or self._agrees(checksum)
         except BaseException as error:
-            self._go_stale("refused", f"levels could not be taken: {error!r}")
+            self._go_stale("refused", "levels could not be taken")
+            self._go_stale("refused", f"levels could not be taken: {error!r}")  # the error's own words may fail
             raise
 
     cdef int _follow_given(self, uint8_t kind, list rows, list ids) except -1:
@@ -612,37 +640,52 @@ cdef class OrderBook:
     cdef bint _agrees(self, object expected) except -1:
         actual = self._checksum(self)
         if self._state == VALID and actual != expected:
+            self._drop()
             self._go_stale("checksum", f"the exchange's checksum is {expected}, the book's {actual}")
         return self._state == VALID
 
     # ---- showing numbers ----
 
-    cdef object _shown(self, int64_t mantissa, int what):
+    cdef Levels _copied(self, int number, size_t most):
+        """The best levels of a side, `most` or fewer, as mantissas. No Python runs between its first look and its last."""
+        cdef Levels copied = Levels.__new__(Levels)
+        cdef const BookSide* side = &self._sides[number]
+        cdef Py_ssize_t rows = min(most, side.count)
+        copied._data = PyBytes_FromStringAndSize(NULL, 16 * rows)
+        copied._decimals[PRICE], copied._decimals[AMOUNT] = self._decimals[PRICE], self._decimals[AMOUNT]
+        copied._shape[0] = rows
+        copied._integers = True
+        cdef int64_t* mantissas = copied._mantissas()
+        cdef const Level* level
+        for row in range(rows):
+            level = &side.levels[side.count - 1 - row]
+            mantissas[2 * row], mantissas[2 * row + 1] = _price(number, level), level.amount
+        return copied
+
+    cdef object _shown(self, int64_t mantissa, int32_t decimals):
         if self.numbers is float:
-            return _double(mantissa, self._decimals[what])
-        return _scaled(mantissa, self._decimals[what], self.numbers)
+            return _double(mantissa, decimals)
+        return _scaled(mantissa, decimals, self.numbers)
 
-    cdef tuple _level(self, int side, size_t place):
-        cdef Level* level = &self._sides[side].levels[place]
-        return self._shown(_price(side, level), PRICE), self._shown(level.amount, AMOUNT)
+    cdef tuple _best(self, int side):
+        cdef size_t count = self._sides[side].count
+        cdef int32_t price_decimals = self._decimals[PRICE]
+        cdef int32_t amount_decimals = self._decimals[AMOUNT]
+        cdef Level level
+        if count == 0:
+            return None
+        level = self._sides[side].levels[count - 1]
+        return self._shown(_price(side, &level), price_decimals), self._shown(level.amount, amount_decimals)
 
-    cdef list _best_first(self, int side, object n):
-        return [self._level(side, place) for place in _places(self._sides[side].count, n)]
-
-    cdef int _fill(self, int side, Levels array) except -1:
-        """Copy the best levels, as many as the array holds."""
-        cdef int64_t* integers = <int64_t*>PyBytes_AS_STRING(array._data)
-        cdef double* floats = <double*>integers
+    cdef list _shown_levels(self, Levels copied):
+        cdef const int64_t* mantissas = copied._mantissas()
+        cdef int32_t price = copied._decimals[PRICE]
+        cdef int32_t amount = copied._decimals[AMOUNT]
         cdef Py_ssize_t row
-        cdef Level* level
-        for row in range(array._shape[0]):
-            level = &self._sides[side].levels[self._sides[side].count - 1 - row]
-            if array._integers:
-                integers[2 * row], integers[2 * row + 1] = _price(side, level), level.amount
-            else:
-                floats[2 * row] = _double(_price(side, level), self._decimals[PRICE])
-                floats[2 * row + 1] = _double(level.amount, self._decimals[AMOUNT])
-        return 0
+        return [
+            (self._shown(mantissas[2 * row], price), self._shown(mantissas[2 * row + 1], amount))
+            for row in range(copied._shape[0])
+        ]
 
     cdef tuple _wanted(self, object amount):
         """An amount and what to multiply the levels' by, both being integers then."""
@@ -653,15 +696,14 @@ cdef class OrderBook:
             text = _text_of(amount)
             _parse(text, &number)
             wanted, finer = Decimal(text.decode()).as_integer_ratio()
-            wanted *= <object>POWERS[self._decimals[AMOUNT]]
         if wanted <= 0:
             raise ValueError(f"an amount is above 0, got {amount!r}")
         return wanted, finer
 
-    cdef object _average(self, object paid, object wanted):
+    cdef object _average(self, object paid, object wanted, int32_t decimals):
         if self.numbers is int:
             return paid / wanted
-        whole = wanted * <object>POWERS[self._decimals[PRICE]]
+        whole = wanted * <object>POWERS[decimals]
         return Decimal(paid) / Decimal(whole) if self.numbers is Decimal else paid / whole
 
 
