@@ -555,6 +555,31 @@ class TestViews:
         with pytest.raises(ValueError, match="number|above 0"):
             self.book.vwap("bids", amount)
 
+    @pytest.mark.parametrize("exponent", ["99999999", "999999999999999999", "400", "-400", "-99999999"])
+    @pytest.mark.parametrize("kind", [str, Decimal])
+    @pytest.mark.parametrize("numbers", [float, Decimal])
+    def test_vwap_of_an_amount_beyond_all_floats_is_refused_at_once(self, exponent, kind, numbers):
+        with pytest.raises(ValueError, match="above 0 and within"):
+            book_of(snapshot(), numbers=numbers).vwap("bids", kind(f"1e{exponent}"))
+
+    @pytest.mark.parametrize(
+        "text", ["1e" + "9" * 30, "9" * 10_000, "0." + "3" * 10_000, "1" + "0" * 10_000 + "e-10000"]
+    )
+    def test_vwap_of_an_amount_with_very_many_digits_is_refused(self, text):
+        with pytest.raises(ValueError, match="above 0 and within"):
+            self.book.vwap("bids", text)
+
+    @pytest.mark.parametrize("amount", [10**4299, 10**5000, -(10**5000)], ids=int.bit_length)
+    def test_vwap_of_a_very_long_integer_is_refused(self, amount):
+        with pytest.raises(ValueError, match="digits|above 0"):
+            self.book.vwap("bids", amount)
+
+    def test_vwap_takes_every_float_and_decimals_of_many_digits(self):
+        assert self.book.vwap("bids", 1.7976931348623157e308) is None and self.book.vwap("bids", "1e300") is None
+        smallest = 5e-324
+        assert self.book.vwap("bids", smallest) == self.book.vwap("bids", Decimal(smallest)) == 100.0
+        assert self.book.vwap("bids", Decimal(1) / 3) == 100.0
+
     @pytest.mark.parametrize("call", ["vwap", "cumulative", "levels"])
     def test_a_side_is_bids_or_asks(self, call):
         with pytest.raises(ValueError, match='"bids" or "asks"'):
@@ -641,6 +666,35 @@ class TestGivenLevels:
         book = wsx.OrderBook("x")
         book.load([(1, 1)], [(8, 1)])
         assert not book.update(levels, []) and is_stale(book, cause)
+
+    @pytest.mark.parametrize(
+        ("number", "shown"),
+        [
+            ("1e99999999", "1E+99999999"),
+            (Decimal("-1e-99999999"), "-1E-99999999"),
+            (10**4000, "1E+4000"),
+            ("123456789012345678901234", "(beyond 63 bits)"),
+            ("9" * 100_000, "(beyond 63 bits)"),
+            ("1e" + "9" * 100_000, "(beyond 63 bits)"),
+        ],
+        ids=lambda value: str(value)[:12],
+    )
+    def test_a_number_beyond_every_scale_makes_the_book_stale_at_once(self, number, shown):
+        book = wsx.OrderBook("x")
+        for level, told in (((number, 2), f"bids {shown} in"), ((2, number), f"amount {shown}: more digits")):
+            book.load([(1, 1)], [])
+            assert not book.update([level], []) and is_stale(book, "overflow")
+            assert told in book.stale_reason
+
+    def test_a_reason_without_an_id_says_so(self):
+        book = wsx.OrderBook("x")
+        assert not book.load([(1, 1), (1, 2)], [])
+        assert book.stale_reason == "a level came twice in a message without an id"
+        book.load([], [])
+        assert not book.update([], [], prev_change_id=4) and book.stale_cause == "gap"
+        assert book.stale_reason == (
+            "a change without an id follows 4, but the book is one without an id: something was missed"
+        )
 
     def test_loading_amount_0_makes_the_book_stale(self):
         book = wsx.OrderBook("x")

@@ -21,6 +21,7 @@ Not here: subscribing again after a gap, and saying it (the adapter does); readi
 cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
@@ -52,7 +53,7 @@ from wsx._book_message cimport (
     read_message,
     well_formed,
 )
-from wsx._json_reader cimport Decimal64, json_is, json_number
+from wsx._json_reader cimport JSON_HUGE, Decimal64, json_is, json_number
 from wsx._levels cimport (
     MAX_DECIMALS,
     MAX_LEVELS,
@@ -91,13 +92,14 @@ _FAULTS = {                              # cause, reason
     NO_SNAPSHOT: ("no snapshot", "a change came before any snapshot"),
     OLDER: ("out of order", "snapshot {change_id} came after {last}"),
     UNKNOWN_LEVEL: ("unknown level", "{action} of {side} {price} in {change_id}, where the book has no level"),
-    TWICE: ("level twice", "snapshot {change_id} has a level twice"),
+    TWICE: ("level twice", "a level came twice in {change_id}"),
     BAD_AMOUNT: ("bad amount", "{side} {price} in {change_id} with an amount of {amount}"),
     CROSSED: ("crossed", "after {change_id} the best bid was not below the best ask"),
     TOO_FINE: ("overflow", "{side} {price} in {change_id}, amount {amount}: more digits than 63 bits hold"),
     TOO_MANY: ("too many levels", "{change_id} goes beyond the {most} levels that a side may have"),
     NO_MEMORY: ("no memory", "no memory for the levels of a message"),
 }
+_LONGEST_AMOUNT = 1000                   # characters: what a float holds, written out exactly, is shorter
 _ACTIONS = ("new", "change", "delete", "level", "set")
 
 cdef const char* _INT64 = "q"            # formats of a buffer
@@ -122,6 +124,8 @@ cdef object _scaled(object mantissa, int32_t decimals, type numbers):
 
 
 cdef str _plain(const Decimal64* number):
+    if number.exponent == JSON_HUGE:
+        return "(beyond 63 bits)"
     return str(Decimal(f"{number.mantissa}E{number.exponent}"))
 
 
@@ -141,6 +145,16 @@ cdef int _parse(bytes text, Decimal64* number) except -1:
     if json_number(at, end, number) != end:
         raise ValueError(f"not a number: {text.decode()!r}")
     return 0
+
+
+cdef tuple _ratio(bytes text):
+    """A number as a fraction; (0, 1) for what no float holds, whose fraction would take forever. Raises ValueError."""
+    cdef Decimal64 number
+    _parse(text, &number)
+    cdef double about = float(text)
+    if len(text) > _LONGEST_AMOUNT or about == 0 or not isfinite(about):
+        return 0, 1
+    return Decimal(text.decode()).as_integer_ratio()
 
 
 cdef list _rows(uint8_t side, object levels):
@@ -177,15 +191,20 @@ cdef int _insert(BookSide* side, size_t place, const Level* level) noexcept nogi
     return FINE
 
 
+cdef str _id_text(int64_t number, str before, str what):
+    return f"{before}{number}" if number >= 0 else f"{what} without an id"
+
+
 cdef tuple _broken_chain(const BookFields* fields, int64_t last):
     """(cause, reason) of a change that does not follow the one before."""
     cdef int64_t change_id = fields.ids[CHANGE_ID]
-    if change_id == last:
-        return "duplicate", f"change {change_id} came again"
+    change = _id_text(change_id, "change ", "a change")
+    if 0 <= change_id == last:
+        return "duplicate", f"{change} came again"
     if 0 <= change_id < last:
-        return "out of order", f"change {change_id} came after {last}"
-    follows = f"change {change_id} follows {fields.ids[PREV_CHANGE_ID]}"
-    return "gap", f"{follows}, but the book is at {last}: something was missed"
+        return "out of order", f"{change} came after {last}"
+    here = _id_text(last, "at ", "one")
+    return "gap", f"{change} follows {fields.ids[PREV_CHANGE_ID]}, but the book is {here}: something was missed"
 
 
 cdef int _checked_side(object side) except -1:
@@ -590,7 +609,7 @@ cdef class OrderBook:
 
     cdef dict _circumstances(self, const BookFields* fields):
         return {
-            "change_id": fields.ids[CHANGE_ID],
+            "change_id": _id_text(fields.ids[CHANGE_ID], "", "a message"),
             "last": self._ids[CHANGE_ID],
             "side": _SIDES[self._blamed.side],
             "action": _ACTIONS[self._blamed.action],
@@ -689,15 +708,9 @@ cdef class OrderBook:
 
     cdef tuple _wanted(self, object amount):
         """An amount and what to multiply the levels' by, both being integers then."""
-        cdef Decimal64 number
-        if self.numbers is int:
-            wanted, finer = index(amount), 1
-        else:
-            text = _text_of(amount)
-            _parse(text, &number)
-            wanted, finer = Decimal(text.decode()).as_integer_ratio()
+        wanted, finer = (index(amount), 1) if self.numbers is int else _ratio(_text_of(amount))
         if wanted <= 0:
-            raise ValueError(f"an amount is above 0, got {amount!r}")
+            raise ValueError(f"an amount is above 0 and within what a float can be, got {amount!r}")
         return wanted, finer
 
     cdef object _average(self, object paid, object wanted, int32_t decimals):
