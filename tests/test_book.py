@@ -244,7 +244,7 @@ class TestForm:
         book = book_of(grouped % (X.encode(), 9, b"[[159,1],[160,40]]"))
         assert shown(book) == ("valid", [(160.0, 40.0), (159.0, 1.0)], [(161.0, 20.0)])
         assert book.apply(grouped % (X.encode(), 12, b"[[158.5,2]]")) and book.bids() == [(158.5, 2.0)]
-        assert book.apply(grouped % (X.encode(), 12, b"null")) and book.bids() == []
+        assert book.apply(grouped % (X.encode(), 12, b"[]")) and book.bids() == []
         assert not book.apply(grouped % (X.encode(), 11, b"[]")) and is_stale(book, "out of order")
 
     def test_old_messages_do_not_say_their_type(self):
@@ -284,6 +284,9 @@ class TestForm:
         [
             {"bids": 5},
             {"bids": "[]"},
+            {"bids": None},
+            {"bids": None, "asks": None},
+            {"bids": {"new": [98, 1]}},
             {"asks": {}},
             {"asks": [5]},
             {"asks": [[]]},
@@ -317,14 +320,73 @@ class TestForm:
         ids=str,
     )
     def test_a_field_of_another_form_makes_the_book_stale(self, fault):
-        message = json.loads(change()) | fault
-        assert is_stale(book_of(snapshot(), encoded(message)), "malformed")
+        message = encoded(json.loads(change()) | fault)
+        assert is_stale(book_of(snapshot(), self.notification(message)), "malformed")
+        assert is_stale(book_of(snapshot(), message), "malformed")
 
-    @pytest.mark.parametrize("missing", ["bids", "asks", "change_id", "prev_change_id"])
+    @pytest.mark.parametrize(
+        "missing",
+        [
+            *(["bids"], ["asks"], ["change_id"], ["prev_change_id"]),
+            *(["bids", "asks"], ["bids", "change_id"], ["change_id", "prev_change_id"], ["type", "prev_change_id"]),
+            *(["bids", "asks", "type"], ["bids", "asks", "change_id"], ["bids", "asks", "instrument_name"]),
+        ],
+        ids="-".join,
+    )
     def test_a_missing_field_makes_the_book_stale(self, missing):
-        message = json.loads(change())
+        message = json.loads(change(bids=[["new", 98, 1]]))
+        message = encoded({key: value for key, value in message.items() if key not in missing})
+        assert is_stale(book_of(snapshot(), message), "malformed")
+        assert is_stale(book_of(snapshot(), self.notification(message)), "malformed")
+
+    @pytest.mark.parametrize("missing", ["type", "timestamp", "instrument_name"])
+    def test_what_a_change_is_understood_without_may_be_missing(self, missing):
+        message = json.loads(change(bids=[["new", 98, 1]], timestamp=7))
         del message[missing]
-        assert is_stale(book_of(snapshot(), encoded(message)), "malformed")
+        assert book_of(snapshot(), self.notification(encoded(message))).depth == (3, 2)
+
+    @pytest.mark.parametrize("data", ["{}", "[]", "null", "5", '"x"', '{"x":1}', f'{{"instrument_name":"{X}"}}'])
+    def test_a_message_of_the_books_channel_without_a_book_makes_it_stale(self, data):
+        for before in ([], [snapshot()]):
+            assert is_stale(book_of(*before, self.notification(data.encode())), "malformed")
+            grouped = self.notification(data.encode(), f"book.{X}.none.10.100ms")
+            assert is_stale(book_of(*before, grouped), "malformed")
+
+    @pytest.mark.parametrize("params", [b'{"channel":"book.%s.raw"}', b'{"data":{},"channel":"book.%s.raw","x":5}'])
+    def test_a_notification_that_lost_its_data_makes_the_book_stale(self, params):
+        assert is_stale(book_of(snapshot(), b'{"params":%s}' % params % X.encode()), "malformed")
+        escaped = X.encode().replace(b"-", b"\\u002d")
+        assert is_stale(book_of(snapshot(), b'{"params":%s}' % params % escaped), "malformed")
+
+    @pytest.mark.parametrize(
+        "channel", ["book.ETH-PERPETUAL.raw", f"book.{X}X.raw", f"book.{X[:-1]}.raw", f"xbook.{X}.raw", "book", "", "b"]
+    )
+    def test_a_message_of_another_channel_without_a_book_changes_nothing(self, channel):
+        for data in (b"{}", b"null", b"[]", b'{"type":"change","timestamp":5}'):
+            assert book_of(snapshot(), self.notification(data, channel)).state == "valid"
+
+    def test_the_name_in_a_message_counts_before_its_channel(self):
+        book = book_of(snapshot(), self.notification(change().replace(b"BTC", b"ETH")))
+        assert (book.state, book.change_id) == ("valid", 10)
+        assert book.apply(self.notification(change(), "book.ETH-PERPETUAL.raw"))
+
+    def test_a_message_without_a_name_is_its_channels(self):
+        data = json.loads(change(bids=[["new", 98, 1]]))
+        del data["instrument_name"]
+        book = book_of(snapshot(), self.notification(encoded(data), "book.ETH-PERPETUAL.raw"))
+        assert (book.state, book.change_id) == ("valid", 10)
+        assert book.apply(self.notification(encoded(data))) and book.change_id == 11
+
+    def test_a_message_with_two_channels_makes_the_book_stale(self):
+        message = self.notification(change()).replace(b'"channel"', b'"channel":"book.ETH-PERPETUAL.raw","channel"')
+        assert is_stale(book_of(snapshot(), message), "malformed")
+
+    def test_an_old_snapshot_is_believed_where_the_book_is_not_valid(self):
+        old = b'{"change_id":%d,"bids":[["new",5,1],["new",4,1]],"asks":[]}'
+        book = book_of(old % 3)
+        assert book.depth == (2, 0)
+        assert not book.apply(old % 4) and is_stale(book, "malformed")
+        assert book.apply(old % 4) and book.change_id == 4
 
     @pytest.mark.parametrize("key", ["bids", "asks", "type", "change_id", "prev_change_id", "timestamp"])
     def test_a_field_that_comes_twice_makes_the_book_stale(self, key):
@@ -913,7 +975,16 @@ PRICES = {
 }
 AMOUNTS = ["1", "1.0", "2.5", "3e2", "1e-3", "10", "10.00", "7"]
 ODD_AMOUNTS = ["0", "0.0", "-1", "1e17", "1e30", '"1"', "null", "[]", "01", "{"]
-ODD_MEMBERS = ['"bids":[]', '"x":{"y":[1]}', '"timestamp":null', '"timestamp":1.5', '"type":"odd"']
+CHANNELS = [f'"book.{X}.raw"', f'"book.{X}"', f'"book.{X}X.raw"', '"book.ETH-PERPETUAL.raw"', '"x"', "null", "5"]
+ODD_MEMBERS = [
+    '"bids":[]',
+    f'"instrument_name":"{X}"',
+    '"instrument_name":"ETH-PERPETUAL"',
+    '"x":{"y":[1]}',
+    '"timestamp":null',
+    '"timestamp":1.5',
+    '"type":"odd"',
+]
 
 
 def level_texts(random, side, kind):
@@ -946,7 +1017,12 @@ def stream(random):
         members += [f'"type":"{kind}"'] if kind != "whole" and not oddly(random) else []
         members += [random.choice(ODD_MEMBERS)] if oddly(random) else []
         random.shuffle(members)
-        yield f"{{{','.join(members)}}}".encode()
+        del members[: oddly(random) * random.randint(1, 3)]
+        data = f"{{{','.join(members)}}}"
+        envelope = [f'"channel":{CHANNELS[0] if not oddly(random) else random.choice(CHANNELS)}', f'"data":{data}']
+        envelope += [random.choice(envelope)] if oddly(random) else []
+        random.shuffle(envelope)
+        yield (data if random.random() < 0.5 else f'{{"params":{{{",".join(envelope)}}}}}').encode()
         last = change_id
 
 

@@ -28,6 +28,7 @@ from libc.string cimport memcpy
 
 from wsx._book_message cimport (
     ASKS,
+    BAD_FORM,
     BARE,
     BIDS,
     CHANGE,
@@ -36,6 +37,7 @@ from wsx._book_message cimport (
     FINE,
     NEW,
     NO_MEMORY,
+    NOT_ABOUT_IT,
     NOT_JSON,
     PREV_CHANGE_ID,
     READ_FAULTS,
@@ -49,11 +51,11 @@ from wsx._book_message cimport (
     begin_edits,
     edits,
     fitted,
+    judge,
     new_edit,
     read_message,
-    well_formed,
 )
-from wsx._json_reader cimport JSON_HUGE, Decimal64, json_is, json_number
+from wsx._json_reader cimport JSON_HUGE, Decimal64, json_number
 from wsx._levels cimport (
     MAX_DECIMALS,
     MAX_LEVELS,
@@ -81,8 +83,8 @@ cdef enum:
     EMPTY, VALID, STALE
 
 cdef enum:                               # why a book becomes stale, beside what reading ends with
-    BAD_FORM = READ_FAULTS
-    NO_SNAPSHOT, NOT_NEXT, OLDER, UNKNOWN_LEVEL, TWICE, BAD_AMOUNT, CROSSED, TOO_FINE
+    NO_SNAPSHOT = READ_FAULTS
+    NOT_NEXT, OLDER, UNKNOWN_LEVEL, TWICE, BAD_AMOUNT, CROSSED, TOO_FINE
 
 _STATES = ("empty", "valid", "stale")
 _SIDES = ("bids", "asks")
@@ -331,15 +333,12 @@ cdef class OrderBook:
         cdef Reading reading
         cdef int fault = read_message(data, size, &reading)
         cdef BookFields* fields = &reading.data if reading.has_data else &reading.top
+        if fault == FINE:
+            fault = judge(&reading, fields, PyBytes_AS_STRING(self._name), len(self._name), self._state == VALID)
+        if fault == NOT_ABOUT_IT:
+            return 0
         if fault != FINE:
             return self._fail(fault, fields)
-        if not fields.seen & (1 << BIDS | 1 << ASKS):
-            return 0                     # not about a book
-        cdef size_t named = fields.instrument.size
-        if named and not json_is(&fields.instrument, PyBytes_AS_STRING(self._name), PyBytes_GET_SIZE(self._name)):
-            return 0                     # about another one
-        if not well_formed(&reading, fields):
-            return self._fail(BAD_FORM, fields)
         if fields.ids[PREV_CHANGE_ID] == 0 and self._state != VALID:
             fields.kind = SNAPSHOT       # the first change of a newly listed book
         return self._follow(fields)
