@@ -161,7 +161,14 @@ cdef tuple _ratio(bytes text):
 
 cdef list _rows(uint8_t side, object levels):
     """(side, price, amount) of what a caller gives, as text. The caller's code runs here and not after."""
-    return [(side, _text_of(price), _text_of(amount)) for price, amount, *_ in levels]
+    return [_row(side, level) for level in levels]
+
+
+cdef tuple _row(uint8_t side, object level):
+    if isinstance(level, (str, bytes)):
+        raise TypeError(f"a level is (price, amount), got {level!r}")  # not its first two characters
+    price, amount, *_ = level
+    return side, _text_of(price), _text_of(amount)
 
 
 cdef size_t _how_many(object n) except? 0:
@@ -341,10 +348,12 @@ cdef class OrderBook:
             return self._fail(fault, fields)
         if fields.ids[PREV_CHANGE_ID] == 0 and self._state != VALID:
             fields.kind = SNAPSHOT       # the first change of a newly listed book
+        if fields.kind == SNAPSHOT and self._state == VALID and fields.ids[CHANGE_ID] < self._ids[CHANGE_ID]:
+            return self._fail(OLDER, fields)
         return self._follow(fields)
 
     def load(self, bids, asks, *, change_id=None, timestamp=None, checksum=None) -> bool:
-        """Begin anew with these levels: a snapshot of any exchange. True where the book is valid then.
+        """Begin anew with these levels, whatever was before: a snapshot of any exchange. True where it is valid then.
 
         bids, asks: (price, amount) each, in any order, as int, float (its shortest decimal), Decimal or str, taken
         exactly; what else a level holds is left aside. change_id: what the next `prev_change_id` must be. timestamp: in
@@ -486,8 +495,6 @@ cdef class OrderBook:
         cdef const Edit* given = edits()
         cdef size_t place = fields.end_edit
         cdef int fault
-        if self._state == VALID and 0 <= fields.ids[CHANGE_ID] < self._ids[CHANGE_ID]:
-            return OLDER
         self._sides[BIDS].count = self._sides[ASKS].count = 0
         while place > fields.first_edit:
             place -= 1
