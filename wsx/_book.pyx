@@ -682,6 +682,7 @@ cdef class OrderBook:
         copied._integers = True
         cdef int64_t* mantissas = copied._mantissas()
         cdef const Level* level
+        cdef Py_ssize_t row
         for row in range(rows):
             level = &side.levels[side.count - 1 - row]
             mantissas[2 * row], mantissas[2 * row + 1] = _price(number, level), level.amount
