@@ -1,5 +1,6 @@
 """The order book: its rules one by one, then everything at once against the model (book_model.py)."""
 
+import ctypes
 import io
 import itertools
 import json
@@ -668,6 +669,16 @@ class TestViews:
         assert memoryview(self.book.levels("bids", 0)).shape == (0, 2) and bytes(wsx.OrderBook(X).levels("asks")) == b""
         with pytest.raises(TypeError, match="read-write"):
             io.BytesIO(b"x").readinto(self.book.levels("bids"))
+
+    def test_an_array_is_not_given_to_whom_it_would_be_transposed(self):
+        view = ctypes.create_string_buffer(256)
+        get, release = ctypes.pythonapi.PyObject_GetBuffer, ctypes.pythonapi.PyBuffer_Release
+        levels, strides = ctypes.py_object(self.book.levels("bids")), 0x10 | 0x08
+        for order in (0x20 | strides, 0x80 | strides):  # of rows, of either
+            assert get(levels, view, order) == 0
+            release(view)
+        with pytest.raises(BufferError, match="C-contiguous"):
+            get(levels, view, 0x40 | strides)
 
     def test_numpy_reads_an_array_without_a_copy(self):
         numpy = pytest.importorskip("numpy")

@@ -19,7 +19,14 @@ Not here: subscribing again after a gap, and saying it (the adapter does); readi
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_F_CONTIGUOUS,
+    PyBUF_FORMAT,
+    PyBUF_SIMPLE,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t
@@ -252,8 +259,8 @@ cdef class Levels:
         return self._shape[0]
 
     def __getbuffer__(self, Py_buffer* view, int flags):
-        if flags & PyBUF_WRITABLE == PyBUF_WRITABLE:
-            raise BufferError("Levels are read-only")
+        if flags & PyBUF_WRITABLE == PyBUF_WRITABLE or flags & PyBUF_F_CONTIGUOUS == PyBUF_F_CONTIGUOUS:
+            raise BufferError("Levels are read-only and C-contiguous")
         view.buf = PyBytes_AS_STRING(self._data)
         view.obj = self
         view.len = PyBytes_GET_SIZE(self._data)
