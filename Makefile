@@ -40,7 +40,8 @@ coverage: build/coverage
 
 sanitize: build/sanitize
 	cd $< && WSX_SANITIZE=address,undefined $(CURDIR)/$(BIN)/python setup.py --quiet build_ext --inplace
-	cd $< && PYTHONPATH=. PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
+	cd $< && PYTHONPATH=. PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1 \
 	LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so) $(CURDIR)/$(BIN)/python -m pytest -m 'not slow'
 
 wheels: .venv/wheels

@@ -13,7 +13,6 @@ from wsx import OrderBook
 LIMIT = 2**63 - 1
 MAX_DECIMALS = 18
 KNOWN = {"bids", "asks", "type", "change_id", "prev_change_id", "timestamp", "instrument_name"}
-ENVELOPE = {"params", "data"}
 
 
 class Stale(Exception):
@@ -49,7 +48,7 @@ def members(value):
     """(an object's members, whether a key that counts came twice)."""
     if not isinstance(value, Repeated):
         return value, False
-    keys = [key for key, _ in value if key in KNOWN | ENVELOPE]
+    keys = [key for key, _ in value if key in KNOWN]
     return dict(value), len(set(keys)) < len(keys)
 
 
@@ -77,11 +76,13 @@ class BookModel:
         return sorted(self.sides[side].items(), reverse=side == "bids")
 
     def _apply(self, message):
-        data, repeated = self._read(message)
-        if data is None or not {"bids", "asks"} & set(data):
-            return False
+        data, repeated, channel = self._read(message)
+        mine = channel == f"book.{self.instrument}" or channel.startswith(f"book.{self.instrument}.")
         named = data.get("instrument_name")
-        if isinstance(named, str) and named and named != self.instrument:
+        named = named if isinstance(named, str) else ""
+        if (named and named != self.instrument) or (not mine and not named and channel.startswith("book.")):
+            return False
+        if not mine and not {"bids", "asks", "change_id", "prev_change_id"} & set(data):
             return False
         if repeated:
             raise Stale("malformed")
@@ -99,7 +100,7 @@ class BookModel:
         return True
 
     def _read(self, message):
-        """The object that may be about a book, or None; and whether a key came twice on the way to it or in it."""
+        """The object that may be about a book, whether a key came twice on the way to it or in it, and the channel."""
         try:
             text = bytes(message).decode("latin-1")
             value = json.loads(
@@ -107,29 +108,29 @@ class BookModel:
             )
         except (ValueError, RecursionError):
             raise Stale("malformed") from None
-        if isinstance(value, Repeated | dict):
-            top, repeated = members(value)
-            every = value if isinstance(value, Repeated) else list(value.items())
-            params = [inner for key, inner in every if key == "params"]
-            found = [member for inner in params for member in self._inner(inner, "data")]
-            objects = [inner for inner in found if isinstance(inner, dict | Repeated)]
-            if not objects:
-                return top, repeated
-            envelope = len(params) > 1 or len(found) > 1
-            data, twice = members(objects[-1])
-            return data, envelope or twice
-        return None, False
+        params = self._inner([value], "params")
+        found, channels = self._inner(params, "data"), self._inner(params, "channel")
+        objects = [inner for inner in found if isinstance(inner, dict | Repeated)]
+        data, twice = members(objects[-1] if objects else value if isinstance(value, dict | Repeated) else {})
+        envelope = any(len(values) > 1 for values in (params, found, channels))
+        channel = channels[-1] if channels and isinstance(channels[-1], str) else ""
+        return data, envelope or twice, channel
 
     @staticmethod
-    def _inner(value, name):
-        if isinstance(value, Repeated):
-            return [member for key, member in value if key == name]
-        return [value[name]] if isinstance(value, dict) and name in value else []
+    def _inner(values, name):
+        """Every member of this name of those that are objects."""
+        objects = [
+            value if isinstance(value, Repeated) else value.items()
+            for value in values
+            if isinstance(value, dict | Repeated)
+        ]
+        return [member for pairs in objects for key, member in pairs if key == name]
 
     def _checked(self, data):
         """kind, ids and edits of a message of the right form."""
         kind = data.get("type")
         change_id, prev_change_id, _ = (self._id(data.get(key)) for key in ("change_id", "prev_change_id", "timestamp"))
+        untold = kind is None and prev_change_id is None
         if kind is None:
             kind = "snapshot" if prev_change_id is None else "change"
         named = data.get("instrument_name")
@@ -138,6 +139,8 @@ class BookModel:
         if not well or (kind == "change" and prev_change_id is None):
             raise Stale("malformed")
         edits = [list(self._levels_of(side, data[side])) for side in data if side in ("bids", "asks")]
+        if untold and self.state == "valid" and any(action != "bare" for _, action, _, _ in chain(*edits)):
+            raise Stale("malformed")
         return kind, change_id, prev_change_id, list(chain(*edits))
 
     @staticmethod
@@ -150,7 +153,7 @@ class BookModel:
 
     @staticmethod
     def _levels_of(side, levels):
-        for level in [] if levels is None else levels if type(levels) is list else [None]:
+        for level in levels if type(levels) is list else [None]:
             match level:
                 case [Decimal() as price, Decimal() as amount]:
                     yield side, "bare", price, amount

@@ -1,5 +1,6 @@
 """The order book: its rules one by one, then everything at once against the model (book_model.py)."""
 
+import ctypes
 import io
 import itertools
 import json
@@ -244,7 +245,7 @@ class TestForm:
         book = book_of(grouped % (X.encode(), 9, b"[[159,1],[160,40]]"))
         assert shown(book) == ("valid", [(160.0, 40.0), (159.0, 1.0)], [(161.0, 20.0)])
         assert book.apply(grouped % (X.encode(), 12, b"[[158.5,2]]")) and book.bids() == [(158.5, 2.0)]
-        assert book.apply(grouped % (X.encode(), 12, b"null")) and book.bids() == []
+        assert book.apply(grouped % (X.encode(), 12, b"[]")) and book.bids() == []
         assert not book.apply(grouped % (X.encode(), 11, b"[]")) and is_stale(book, "out of order")
 
     def test_old_messages_do_not_say_their_type(self):
@@ -284,6 +285,9 @@ class TestForm:
         [
             {"bids": 5},
             {"bids": "[]"},
+            {"bids": None},
+            {"bids": None, "asks": None},
+            {"bids": {"new": [98, 1]}},
             {"asks": {}},
             {"asks": [5]},
             {"asks": [[]]},
@@ -317,14 +321,73 @@ class TestForm:
         ids=str,
     )
     def test_a_field_of_another_form_makes_the_book_stale(self, fault):
-        message = json.loads(change()) | fault
-        assert is_stale(book_of(snapshot(), encoded(message)), "malformed")
+        message = encoded(json.loads(change()) | fault)
+        assert is_stale(book_of(snapshot(), self.notification(message)), "malformed")
+        assert is_stale(book_of(snapshot(), message), "malformed")
 
-    @pytest.mark.parametrize("missing", ["bids", "asks", "change_id", "prev_change_id"])
+    @pytest.mark.parametrize(
+        "missing",
+        [
+            *(["bids"], ["asks"], ["change_id"], ["prev_change_id"]),
+            *(["bids", "asks"], ["bids", "change_id"], ["change_id", "prev_change_id"], ["type", "prev_change_id"]),
+            *(["bids", "asks", "type"], ["bids", "asks", "change_id"], ["bids", "asks", "instrument_name"]),
+        ],
+        ids="-".join,
+    )
     def test_a_missing_field_makes_the_book_stale(self, missing):
-        message = json.loads(change())
+        message = json.loads(change(bids=[["new", 98, 1]]))
+        message = encoded({key: value for key, value in message.items() if key not in missing})
+        assert is_stale(book_of(snapshot(), message), "malformed")
+        assert is_stale(book_of(snapshot(), self.notification(message)), "malformed")
+
+    @pytest.mark.parametrize("missing", ["type", "timestamp", "instrument_name"])
+    def test_what_a_change_is_understood_without_may_be_missing(self, missing):
+        message = json.loads(change(bids=[["new", 98, 1]], timestamp=7))
         del message[missing]
-        assert is_stale(book_of(snapshot(), encoded(message)), "malformed")
+        assert book_of(snapshot(), self.notification(encoded(message))).depth == (3, 2)
+
+    @pytest.mark.parametrize("data", ["{}", "[]", "null", "5", '"x"', '{"x":1}', f'{{"instrument_name":"{X}"}}'])
+    def test_a_message_of_the_books_channel_without_a_book_makes_it_stale(self, data):
+        for before in ([], [snapshot()]):
+            assert is_stale(book_of(*before, self.notification(data.encode())), "malformed")
+            grouped = self.notification(data.encode(), f"book.{X}.none.10.100ms")
+            assert is_stale(book_of(*before, grouped), "malformed")
+
+    @pytest.mark.parametrize("params", [b'{"channel":"book.%s.raw"}', b'{"data":{},"channel":"book.%s.raw","x":5}'])
+    def test_a_notification_that_lost_its_data_makes_the_book_stale(self, params):
+        assert is_stale(book_of(snapshot(), b'{"params":%s}' % params % X.encode()), "malformed")
+        escaped = X.encode().replace(b"-", b"\\u002d")
+        assert is_stale(book_of(snapshot(), b'{"params":%s}' % params % escaped), "malformed")
+
+    @pytest.mark.parametrize(
+        "channel", ["book.ETH-PERPETUAL.raw", f"book.{X}X.raw", f"book.{X[:-1]}.raw", f"xbook.{X}.raw", "book", "", "b"]
+    )
+    def test_a_message_of_another_channel_without_a_book_changes_nothing(self, channel):
+        for data in (b"{}", b"null", b"[]", b'{"type":"change","timestamp":5}'):
+            assert book_of(snapshot(), self.notification(data, channel)).state == "valid"
+
+    def test_the_name_in_a_message_counts_before_its_channel(self):
+        book = book_of(snapshot(), self.notification(change().replace(b"BTC", b"ETH")))
+        assert (book.state, book.change_id) == ("valid", 10)
+        assert book.apply(self.notification(change(), "book.ETH-PERPETUAL.raw"))
+
+    def test_a_message_without_a_name_is_its_channels(self):
+        data = json.loads(change(bids=[["new", 98, 1]]))
+        del data["instrument_name"]
+        book = book_of(snapshot(), self.notification(encoded(data), "book.ETH-PERPETUAL.raw"))
+        assert (book.state, book.change_id) == ("valid", 10)
+        assert book.apply(self.notification(encoded(data))) and book.change_id == 11
+
+    def test_a_message_with_two_channels_makes_the_book_stale(self):
+        message = self.notification(change()).replace(b'"channel"', b'"channel":"book.ETH-PERPETUAL.raw","channel"')
+        assert is_stale(book_of(snapshot(), message), "malformed")
+
+    def test_an_old_snapshot_is_believed_where_the_book_is_not_valid(self):
+        old = b'{"change_id":%d,"bids":[["new",5,1],["new",4,1]],"asks":[]}'
+        book = book_of(old % 3)
+        assert book.depth == (2, 0)
+        assert not book.apply(old % 4) and is_stale(book, "malformed")
+        assert book.apply(old % 4) and book.change_id == 4
 
     @pytest.mark.parametrize("key", ["bids", "asks", "type", "change_id", "prev_change_id", "timestamp"])
     def test_a_field_that_comes_twice_makes_the_book_stale(self, key):
@@ -555,6 +618,31 @@ class TestViews:
         with pytest.raises(ValueError, match="number|above 0"):
             self.book.vwap("bids", amount)
 
+    @pytest.mark.parametrize("exponent", ["99999999", "999999999999999999", "400", "-400", "-99999999"])
+    @pytest.mark.parametrize("kind", [str, Decimal])
+    @pytest.mark.parametrize("numbers", [float, Decimal])
+    def test_vwap_of_an_amount_beyond_all_floats_is_refused_at_once(self, exponent, kind, numbers):
+        with pytest.raises(ValueError, match="above 0 and within"):
+            book_of(snapshot(), numbers=numbers).vwap("bids", kind(f"1e{exponent}"))
+
+    @pytest.mark.parametrize(
+        "text", ["1e" + "9" * 30, "9" * 10_000, "0." + "3" * 10_000, "1" + "0" * 10_000 + "e-10000"]
+    )
+    def test_vwap_of_an_amount_with_very_many_digits_is_refused(self, text):
+        with pytest.raises(ValueError, match="above 0 and within"):
+            self.book.vwap("bids", text)
+
+    @pytest.mark.parametrize("amount", [10**4299, 10**5000, -(10**5000)], ids=int.bit_length)
+    def test_vwap_of_a_very_long_integer_is_refused(self, amount):
+        with pytest.raises(ValueError, match="digits|above 0"):
+            self.book.vwap("bids", amount)
+
+    def test_vwap_takes_every_float_and_decimals_of_many_digits(self):
+        assert self.book.vwap("bids", 1.7976931348623157e308) is None and self.book.vwap("bids", "1e300") is None
+        smallest = 5e-324
+        assert self.book.vwap("bids", smallest) == self.book.vwap("bids", Decimal(smallest)) == 100.0
+        assert self.book.vwap("bids", Decimal(1) / 3) == 100.0
+
     @pytest.mark.parametrize("call", ["vwap", "cumulative", "levels"])
     def test_a_side_is_bids_or_asks(self, call):
         with pytest.raises(ValueError, match='"bids" or "asks"'):
@@ -581,6 +669,16 @@ class TestViews:
         assert memoryview(self.book.levels("bids", 0)).shape == (0, 2) and bytes(wsx.OrderBook(X).levels("asks")) == b""
         with pytest.raises(TypeError, match="read-write"):
             io.BytesIO(b"x").readinto(self.book.levels("bids"))
+
+    def test_an_array_is_not_given_to_whom_it_would_be_transposed(self):
+        view = ctypes.create_string_buffer(256)
+        get, release = ctypes.pythonapi.PyObject_GetBuffer, ctypes.pythonapi.PyBuffer_Release
+        levels, strides = ctypes.py_object(self.book.levels("bids")), 0x10 | 0x08
+        for order in (0x20 | strides, 0x80 | strides):  # of rows, of either
+            assert get(levels, view, order) == 0
+            release(view)
+        with pytest.raises(BufferError, match="C-contiguous"):
+            get(levels, view, 0x40 | strides)
 
     def test_numpy_reads_an_array_without_a_copy(self):
         numpy = pytest.importorskip("numpy")
@@ -642,6 +740,35 @@ class TestGivenLevels:
         book.load([(1, 1)], [(8, 1)])
         assert not book.update(levels, []) and is_stale(book, cause)
 
+    @pytest.mark.parametrize(
+        ("number", "shown"),
+        [
+            ("1e99999999", "1E+99999999"),
+            (Decimal("-1e-99999999"), "-1E-99999999"),
+            (10**4000, "1E+4000"),
+            ("123456789012345678901234", "(beyond 63 bits)"),
+            ("9" * 100_000, "(beyond 63 bits)"),
+            ("1e" + "9" * 100_000, "(beyond 63 bits)"),
+        ],
+        ids=lambda value: str(value)[:12],
+    )
+    def test_a_number_beyond_every_scale_makes_the_book_stale_at_once(self, number, shown):
+        book = wsx.OrderBook("x")
+        for level, told in (((number, 2), f"bids {shown} in"), ((2, number), f"amount {shown}: more digits")):
+            book.load([(1, 1)], [])
+            assert not book.update([level], []) and is_stale(book, "overflow")
+            assert told in book.stale_reason
+
+    def test_a_reason_without_an_id_says_so(self):
+        book = wsx.OrderBook("x")
+        assert not book.load([(1, 1), (1, 2)], [])
+        assert book.stale_reason == "a level came twice in a message without an id"
+        book.load([], [])
+        assert not book.update([], [], prev_change_id=4) and book.stale_cause == "gap"
+        assert book.stale_reason == (
+            "a change without an id follows 4, but the book is one without an id: something was missed"
+        )
+
     def test_loading_amount_0_makes_the_book_stale(self):
         book = wsx.OrderBook("x")
         assert not book.load([(1, 0)], []) and is_stale(book, "bad amount")
@@ -665,7 +792,10 @@ class TestGivenLevels:
             book.update([(2, 2)], levels)
         assert is_stale(book, "refused") and error.__name__ in book.stale_reason
 
-    @pytest.mark.parametrize(("change_id", "error"), [(-1, ValueError), (2**63, OverflowError), ("5", TypeError)])
+    @pytest.mark.parametrize(
+        ("change_id", "error"),
+        [(-1, ValueError), (2**63, OverflowError), ("5", TypeError), (5.0, TypeError), (Decimal(5), TypeError)],
+    )
     def test_what_is_no_id_raises(self, change_id, error):
         with pytest.raises(error):
             wsx.OrderBook("x").load([], [], change_id=change_id)
@@ -856,7 +986,16 @@ PRICES = {
 }
 AMOUNTS = ["1", "1.0", "2.5", "3e2", "1e-3", "10", "10.00", "7"]
 ODD_AMOUNTS = ["0", "0.0", "-1", "1e17", "1e30", '"1"', "null", "[]", "01", "{"]
-ODD_MEMBERS = ['"bids":[]', '"x":{"y":[1]}', '"timestamp":null', '"timestamp":1.5', '"type":"odd"']
+CHANNELS = [f'"book.{X}.raw"', f'"book.{X}"', f'"book.{X}X.raw"', '"book.ETH-PERPETUAL.raw"', '"x"', "null", "5"]
+ODD_MEMBERS = [
+    '"bids":[]',
+    f'"instrument_name":"{X}"',
+    '"instrument_name":"ETH-PERPETUAL"',
+    '"x":{"y":[1]}',
+    '"timestamp":null',
+    '"timestamp":1.5',
+    '"type":"odd"',
+]
 
 
 def level_texts(random, side, kind):
@@ -889,7 +1028,12 @@ def stream(random):
         members += [f'"type":"{kind}"'] if kind != "whole" and not oddly(random) else []
         members += [random.choice(ODD_MEMBERS)] if oddly(random) else []
         random.shuffle(members)
-        yield f"{{{','.join(members)}}}".encode()
+        del members[: oddly(random) * random.randint(1, 3)]
+        data = f"{{{','.join(members)}}}"
+        envelope = [f'"channel":{CHANNELS[0] if not oddly(random) else random.choice(CHANNELS)}', f'"data":{data}']
+        envelope += [random.choice(envelope)] if oddly(random) else []
+        random.shuffle(envelope)
+        yield (data if random.random() < 0.5 else f'{{"params":{{{",".join(envelope)}}}}}').encode()
         last = change_id
 
 

@@ -12,7 +12,11 @@ cdef class Levels:
     cdef bytes _data                     # two numbers a level, 8 bytes each
     cdef Py_ssize_t _shape[2]
     cdef Py_ssize_t _strides[2]
+    cdef int32_t _decimals[2]            # of the prices, of the amounts, where they are mantissas
     cdef bint _integers                  # int64, else float64
+
+    cdef int64_t* _mantissas(self) noexcept
+    cdef int _make_floats(self) except -1
 
 
 cdef class OrderBook:
@@ -43,13 +47,14 @@ cdef class OrderBook:
     cdef bint _crossed(self) noexcept nogil
     cdef int _fail(self, int fault, const BookFields* fields) except -1
     cdef dict _circumstances(self, const BookFields* fields)
+    cdef void _drop(self) noexcept nogil
     cdef int _go_stale(self, str cause, str reason) except -1
     cdef bint _given(self, uint8_t kind, object bids, object asks, tuple ids, object checksum) except -1
     cdef int _follow_given(self, uint8_t kind, list rows, list ids) except -1
     cdef bint _agrees(self, object expected) except -1
-    cdef object _shown(self, int64_t mantissa, int what)
-    cdef tuple _level(self, int side, size_t place)
-    cdef list _best_first(self, int side, object n)
-    cdef int _fill(self, int side, Levels array) except -1
+    cdef Levels _copied(self, int number, size_t most)
+    cdef object _shown(self, int64_t mantissa, int32_t decimals)
+    cdef tuple _best(self, int side)
+    cdef list _shown_levels(self, Levels copied)
     cdef tuple _wanted(self, object amount)
-    cdef object _average(self, object paid, object wanted)
+    cdef object _average(self, object paid, object wanted, int32_t decimals)

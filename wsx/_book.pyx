@@ -12,18 +12,30 @@ amounts not.
 
 Numbers are int64 mantissas in two scales, one for prices and one for amounts, which become finer when a finer number
 comes and begin anew when the book has become stale.
+What runs Python may change the book: a caller's number, its checksum, whatever the garbage collector calls. Arguments
+are therefore C values before the arrays are looked at, and what is shown is made from a copy.
 Not here: subscribing again after a gap, and saying it (the adapter does); reading messages
 (_book_message.pyx), one side's array (_levels.h).
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_F_CONTIGUOUS,
+    PyBUF_FORMAT,
+    PyBUF_SIMPLE,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free
+from libc.string cimport memcpy
 
 from wsx._book_message cimport (
     ASKS,
+    BAD_FORM,
     BARE,
     BIDS,
     CHANGE,
@@ -32,6 +44,7 @@ from wsx._book_message cimport (
     FINE,
     NEW,
     NO_MEMORY,
+    NOT_ABOUT_IT,
     NOT_JSON,
     PREV_CHANGE_ID,
     READ_FAULTS,
@@ -45,11 +58,11 @@ from wsx._book_message cimport (
     begin_edits,
     edits,
     fitted,
+    judge,
     new_edit,
     read_message,
-    well_formed,
 )
-from wsx._json_reader cimport Decimal64, json_is, json_number
+from wsx._json_reader cimport JSON_HUGE, Decimal64, json_number
 from wsx._levels cimport (
     MAX_DECIMALS,
     MAX_LEVELS,
@@ -77,8 +90,8 @@ cdef enum:
     EMPTY, VALID, STALE
 
 cdef enum:                               # why a book becomes stale, beside what reading ends with
-    BAD_FORM = READ_FAULTS
-    NO_SNAPSHOT, NOT_NEXT, OLDER, UNKNOWN_LEVEL, TWICE, BAD_AMOUNT, CROSSED, TOO_FINE
+    NO_SNAPSHOT = READ_FAULTS
+    NOT_NEXT, OLDER, UNKNOWN_LEVEL, TWICE, BAD_AMOUNT, CROSSED, TOO_FINE
 
 _STATES = ("empty", "valid", "stale")
 _SIDES = ("bids", "asks")
@@ -88,13 +101,14 @@ _FAULTS = {                              # cause, reason
     NO_SNAPSHOT: ("no snapshot", "a change came before any snapshot"),
     OLDER: ("out of order", "snapshot {change_id} came after {last}"),
     UNKNOWN_LEVEL: ("unknown level", "{action} of {side} {price} in {change_id}, where the book has no level"),
-    TWICE: ("level twice", "snapshot {change_id} has a level twice"),
+    TWICE: ("level twice", "a level came twice in {change_id}"),
     BAD_AMOUNT: ("bad amount", "{side} {price} in {change_id} with an amount of {amount}"),
     CROSSED: ("crossed", "after {change_id} the best bid was not below the best ask"),
     TOO_FINE: ("overflow", "{side} {price} in {change_id}, amount {amount}: more digits than 63 bits hold"),
     TOO_MANY: ("too many levels", "{change_id} goes beyond the {most} levels that a side may have"),
     NO_MEMORY: ("no memory", "no memory for the levels of a message"),
 }
+_LONGEST_AMOUNT = 1000                   # characters: what a float holds, written out exactly, is shorter
 _ACTIONS = ("new", "change", "delete", "level", "set")
 
 cdef const char* _INT64 = "q"            # formats of a buffer
@@ -119,6 +133,8 @@ cdef object _scaled(object mantissa, int32_t decimals, type numbers):
 
 
 cdef str _plain(const Decimal64* number):
+    if number.exponent == JSON_HUGE:
+        return "(beyond 63 bits)"
     return str(Decimal(f"{number.mantissa}E{number.exponent}"))
 
 
@@ -140,23 +156,39 @@ cdef int _parse(bytes text, Decimal64* number) except -1:
     return 0
 
 
+cdef tuple _ratio(bytes text):
+    """A number as a fraction; (0, 1) for what no float holds, whose fraction would take forever. Raises ValueError."""
+    cdef Decimal64 number
+    _parse(text, &number)
+    cdef double about = float(text)
+    if len(text) > _LONGEST_AMOUNT or about == 0 or not isfinite(about):
+        return 0, 1
+    return Decimal(text.decode()).as_integer_ratio()
+
+
 cdef list _rows(uint8_t side, object levels):
     """(side, price, amount) of what a caller gives, as text. The caller's code runs here and not after."""
-    return [(side, _text_of(price), _text_of(amount)) for price, amount, *_ in levels]
+    return [_row(side, level) for level in levels]
 
 
-cdef object _places(size_t count, object n):
-    """Where in a side its best `n` levels are, the best first."""
-    wanted = count if n is None else index(n)
+cdef tuple _row(uint8_t side, object level):
+    if isinstance(level, (str, bytes)):
+        raise TypeError(f"a level is (price, amount), got {level!r}")  # not its first two characters
+    price, amount, *_ = level
+    return side, _text_of(price), _text_of(amount)
+
+
+cdef size_t _how_many(object n) except? 0:
+    """So many levels at most. The caller's code runs here."""
+    wanted = MAX_LEVELS if n is None else index(n)
     if wanted < 0:
         raise ValueError(f"a number of levels is 0 or more, got {n}")
-    best = <object>count - 1
-    return range(best, best - min(wanted, count), -1)
+    return min(wanted, <object>MAX_LEVELS)
 
 
 cdef int64_t _checked_id(object number) except? -2:
     """-1 for None. Raises ValueError or OverflowError for what is no id."""
-    cdef int64_t checked = -1 if number is None else number
+    cdef int64_t checked = -1 if number is None else index(number)
     if checked < 0 and number is not None:
         raise ValueError(f"an id or a time is 0 or more, got {number}")
     return checked
@@ -175,15 +207,20 @@ cdef int _insert(BookSide* side, size_t place, const Level* level) noexcept nogi
     return FINE
 
 
+cdef str _id_text(int64_t number, str before, str what):
+    return f"{before}{number}" if number >= 0 else f"{what} without an id"
+
+
 cdef tuple _broken_chain(const BookFields* fields, int64_t last):
     """(cause, reason) of a change that does not follow the one before."""
     cdef int64_t change_id = fields.ids[CHANGE_ID]
-    if change_id == last:
-        return "duplicate", f"change {change_id} came again"
+    change = _id_text(change_id, "change ", "a change")
+    if 0 <= change_id == last:
+        return "duplicate", f"{change} came again"
     if 0 <= change_id < last:
-        return "out of order", f"change {change_id} came after {last}"
-    follows = f"change {change_id} follows {fields.ids[PREV_CHANGE_ID]}"
-    return "gap", f"{follows}, but the book is at {last}: something was missed"
+        return "out of order", f"{change} came after {last}"
+    here = _id_text(last, "at ", "one")
+    return "gap", f"{change} follows {fields.ids[PREV_CHANGE_ID]}, but the book is {here}: something was missed"
 
 
 cdef int _checked_side(object side) except -1:
@@ -205,12 +242,25 @@ cdef class Levels:
         self._shape[1] = 2
         self._strides[0], self._strides[1] = 16, 8
 
+    cdef int64_t* _mantissas(self) noexcept:
+        return <int64_t*>PyBytes_AS_STRING(self._data)
+
+    cdef int _make_floats(self) except -1:
+        cdef int64_t* mantissas = self._mantissas()
+        cdef Py_ssize_t place
+        cdef double number
+        for place in range(2 * self._shape[0]):
+            number = _double(mantissas[place], self._decimals[place % 2])
+            memcpy(mantissas + place, &number, sizeof(number))
+        self._integers = False
+        return 0
+
     def __len__(self):
         return self._shape[0]
 
     def __getbuffer__(self, Py_buffer* view, int flags):
-        if flags & PyBUF_WRITABLE == PyBUF_WRITABLE:
-            raise BufferError("Levels are read-only")
+        if flags & PyBUF_WRITABLE == PyBUF_WRITABLE or flags & PyBUF_F_CONTIGUOUS == PyBUF_F_CONTIGUOUS:
+            raise BufferError("Levels are read-only and C-contiguous")
         view.buf = PyBytes_AS_STRING(self._data)
         view.obj = self
         view.len = PyBytes_GET_SIZE(self._data)
@@ -224,6 +274,20 @@ cdef class Levels:
         view.strides = self._strides
         view.suboffsets = NULL
         view.internal = NULL
+
+
+cdef object _paid(Levels copied, object wanted, object finer):
+    """What the first levels that hold so much cost; None where all do not. Amounts are multiplied by `finer`."""
+    cdef const int64_t* mantissas = copied._mantissas()
+    cdef Py_ssize_t row
+    missing, paid = wanted, <object>0
+    for row in range(copied._shape[0]):
+        taken = min(missing, <object>mantissas[2 * row + 1] * finer)
+        paid += taken * mantissas[2 * row]
+        missing -= taken
+        if not missing:
+            return paid
+    return None
 
 
 @cython.final
@@ -246,6 +310,7 @@ cdef class OrderBook:
         self.instrument = instrument
         self.numbers = numbers
         self._checksum = checksum
+        self._stale = ("no memory", "no memory to say why")  # until a reason has been made
         self._name = instrument.encode()
         self._ids[CHANGE_ID] = self._ids[PREV_CHANGE_ID] = self._ids[TIMESTAMP] = -1
 
@@ -282,21 +347,20 @@ cdef class OrderBook:
         cdef Reading reading
         cdef int fault = read_message(data, size, &reading)
         cdef BookFields* fields = &reading.data if reading.has_data else &reading.top
+        if fault == FINE:
+            fault = judge(&reading, fields, PyBytes_AS_STRING(self._name), len(self._name), self._state == VALID)
+        if fault == NOT_ABOUT_IT:
+            return 0
         if fault != FINE:
             return self._fail(fault, fields)
-        if not fields.seen & (1 << BIDS | 1 << ASKS):
-            return 0                     # not about a book
-        cdef size_t named = fields.instrument.size
-        if named and not json_is(&fields.instrument, PyBytes_AS_STRING(self._name), PyBytes_GET_SIZE(self._name)):
-            return 0                     # about another one
-        if not well_formed(&reading, fields):
-            return self._fail(BAD_FORM, fields)
         if fields.ids[PREV_CHANGE_ID] == 0 and self._state != VALID:
             fields.kind = SNAPSHOT       # the first change of a newly listed book
+        if fields.kind == SNAPSHOT and self._state == VALID and fields.ids[CHANGE_ID] < self._ids[CHANGE_ID]:
+            return self._fail(OLDER, fields)
         return self._follow(fields)
 
     def load(self, bids, asks, *, change_id=None, timestamp=None, checksum=None) -> bool:
-        """Begin anew with these levels: a snapshot of any exchange. True where the book is valid then.
+        """Begin anew with these levels, whatever was before: a snapshot of any exchange. True where it is valid then.
 
         bids, asks: (price, amount) each, in any order, as int, float (its shortest decimal), Decimal or str, taken
         exactly; what else a level holds is left aside. change_id: what the next `prev_change_id` must be. timestamp: in
@@ -356,38 +420,38 @@ cdef class OrderBook:
     @property
     def best_bid(self):
         """(price, amount), or None where there is no bid."""
-        cdef size_t count = self._sides[BIDS].count
-        return self._level(BIDS, count - 1) if count else None
+        return self._best(BIDS)
 
     @property
     def best_ask(self):
         """(price, amount), or None where there is no ask."""
-        cdef size_t count = self._sides[ASKS].count
-        return self._level(ASKS, count - 1) if count else None
+        return self._best(ASKS)
 
     def bids(self, n=None) -> list:
         """The best `n` bids, or all, as (price, amount), the best first. Raises ValueError where `n` is negative."""
-        return self._best_first(BIDS, n)
+        return self._shown_levels(self._copied(BIDS, _how_many(n)))
 
     def asks(self, n=None) -> list:
         """The best `n` asks, or all, as (price, amount), the best first. Raises ValueError where `n` is negative."""
-        return self._best_first(ASKS, n)
+        return self._shown_levels(self._copied(ASKS, _how_many(n)))
 
     def __iter__(self):
         """(side, price, amount) of every level at this moment: the bids, then the asks, the best first."""
-        levels = [("bids", price, amount) for price, amount in self._best_first(BIDS, None)]
-        return iter(levels + [("asks", price, amount) for price, amount in self._best_first(ASKS, None)])
+        cdef Levels bids = self._copied(BIDS, MAX_LEVELS)
+        cdef Levels asks = self._copied(ASKS, MAX_LEVELS)
+        levels = [("bids", price, amount) for price, amount in self._shown_levels(bids)]
+        return iter(levels + [("asks", price, amount) for price, amount in self._shown_levels(asks)])
 
     def cumulative(self, side, n=None) -> list:
         """(price, amount up to and with this price) of the best `n` levels of "bids" or "asks", or of all."""
-        cdef int number = _checked_side(side)
-        cdef Level* level
-        shown, total = [], 0
-        for place in _places(self._sides[number].count, n):
-            level = &self._sides[number].levels[<size_t>place]
-            total += level.amount
-            price = self._shown(_price(number, level), PRICE)
-            shown.append((price, _scaled(total, self._decimals[AMOUNT], self.numbers)))
+        cdef Levels copied = self._copied(_checked_side(side), _how_many(n))
+        cdef const int64_t* mantissas = copied._mantissas()
+        cdef Py_ssize_t row
+        shown, total = [], <object>0
+        for row in range(copied._shape[0]):
+            total += mantissas[2 * row + 1]
+            price = self._shown(mantissas[2 * row], copied._decimals[PRICE])
+            shown.append((price, _scaled(total, copied._decimals[AMOUNT], self.numbers)))
         return shown
 
     def vwap(self, side, amount):
@@ -397,27 +461,18 @@ cdef class OrderBook:
         Raises ValueError where the amount is not above 0.
         """
         cdef int number = _checked_side(side)
-        cdef Level* level
         wanted, finer = self._wanted(amount)
-        missing, paid = wanted, 0
-        for place in _places(self._sides[number].count, None):
-            level = &self._sides[number].levels[<size_t>place]
-            taken = min(missing, <object>level.amount * finer)
-            paid += taken * _price(number, level)
-            missing -= taken
-            if not missing:
-                return self._average(paid, wanted)
-        return None
+        cdef Levels copied = self._copied(number, MAX_LEVELS)
+        if self.numbers is not int:
+            wanted *= <object>POWERS[copied._decimals[AMOUNT]]
+        paid = _paid(copied, wanted, finer)
+        return None if paid is None else self._average(paid, wanted, copied._decimals[PRICE])
 
     def levels(self, side, n=None) -> Levels:
         """The best `n` levels of "bids" or "asks", or all, as an array that numpy reads without a copy; see `Levels`."""
-        cdef int number = _checked_side(side)
-        cdef Levels array = Levels.__new__(Levels)
-        places = _places(self._sides[number].count, n)
-        array._integers = self.numbers is not float
-        array._shape[0] = len(places)
-        array._data = PyBytes_FromStringAndSize(NULL, 16 * array._shape[0])
-        self._fill(number, array)
+        cdef Levels array = self._copied(_checked_side(side), _how_many(n))
+        if self.numbers is float:
+            array._make_floats()
         return array
 
     def __repr__(self):
@@ -447,8 +502,6 @@ cdef class OrderBook:
         cdef const Edit* given = edits()
         cdef size_t place = fields.end_edit
         cdef int fault
-        if self._state == VALID and 0 <= fields.ids[CHANGE_ID] < self._ids[CHANGE_ID]:
-            return OLDER
         self._sides[BIDS].count = self._sides[ASKS].count = 0
         while place > fields.first_edit:
             place -= 1
@@ -556,6 +609,7 @@ cdef class OrderBook:
 
     cdef int _fail(self, int fault, const BookFields* fields) except -1:
         """The book is stale for this fault. 0, or MemoryError."""
+        self._drop()                     # first: naming the reason makes Python objects
         if fault == NOT_NEXT:
             cause, reason = _broken_chain(fields, self._ids[CHANGE_ID])
         else:
@@ -568,7 +622,7 @@ cdef class OrderBook:
 
     cdef dict _circumstances(self, const BookFields* fields):
         return {
-            "change_id": fields.ids[CHANGE_ID],
+            "change_id": _id_text(fields.ids[CHANGE_ID], "", "a message"),
             "last": self._ids[CHANGE_ID],
             "side": _SIDES[self._blamed.side],
             "action": _ACTIONS[self._blamed.action],
@@ -577,25 +631,31 @@ cdef class OrderBook:
             "most": MAX_LEVELS,
         }
 
-    cdef int _go_stale(self, str cause, str reason) except -1:
+    cdef void _drop(self) noexcept nogil:
+        """Show nothing from now on."""
         self._state = STALE
-        self._stale = (cause, reason)
         self._sides[BIDS].count = self._sides[ASKS].count = 0
         self._decimals[PRICE] = self._decimals[AMOUNT] = 0
+
+    cdef int _go_stale(self, str cause, str reason) except -1:
+        self._drop()
+        self._stale = (cause, reason)
+        self._drop()                     # the tuple may have set off the garbage collector, and that a load
         return 0
 
     # ---- levels given by a caller ----
 
     cdef bint _given(self, uint8_t kind, object bids, object asks, tuple ids, object checksum) except -1:
-        if checksum is not None and self._checksum is None:
-            raise ValueError("to compare a checksum, give OrderBook the function that computes the book's")
         try:
+            if checksum is not None and self._checksum is None:
+                raise ValueError("to compare a checksum, give OrderBook the function that computes the book's")
             rows = _rows(BIDS, bids) + _rows(ASKS, asks)
             if not self._follow_given(kind, rows, [_checked_id(number) for number in ids]):
                 return False
             return checksum is None or self._agrees(checksum)
         except BaseException as error:
-            self._go_stale("refused", f"levels could not be taken: {error!r}")
+            self._go_stale("refused", "levels could not be taken")
+            self._go_stale("refused", f"levels could not be taken: {error!r}")  # the error's own words may fail
             raise
 
     cdef int _follow_given(self, uint8_t kind, list rows, list ids) except -1:
@@ -612,56 +672,65 @@ cdef class OrderBook:
     cdef bint _agrees(self, object expected) except -1:
         actual = self._checksum(self)
         if self._state == VALID and actual != expected:
+            self._drop()
             self._go_stale("checksum", f"the exchange's checksum is {expected}, the book's {actual}")
         return self._state == VALID
 
     # ---- showing numbers ----
 
-    cdef object _shown(self, int64_t mantissa, int what):
-        if self.numbers is float:
-            return _double(mantissa, self._decimals[what])
-        return _scaled(mantissa, self._decimals[what], self.numbers)
-
-    cdef tuple _level(self, int side, size_t place):
-        cdef Level* level = &self._sides[side].levels[place]
-        return self._shown(_price(side, level), PRICE), self._shown(level.amount, AMOUNT)
-
-    cdef list _best_first(self, int side, object n):
-        return [self._level(side, place) for place in _places(self._sides[side].count, n)]
-
-    cdef int _fill(self, int side, Levels array) except -1:
-        """Copy the best levels, as many as the array holds."""
-        cdef int64_t* integers = <int64_t*>PyBytes_AS_STRING(array._data)
-        cdef double* floats = <double*>integers
+    cdef Levels _copied(self, int number, size_t most):
+        """The best levels of a side, `most` or fewer, as mantissas. No Python runs between its first look and its last."""
+        cdef Levels copied = Levels.__new__(Levels)
+        cdef const BookSide* side = &self._sides[number]
+        cdef Py_ssize_t rows = min(most, side.count)
+        copied._data = PyBytes_FromStringAndSize(NULL, 16 * rows)
+        copied._decimals[PRICE], copied._decimals[AMOUNT] = self._decimals[PRICE], self._decimals[AMOUNT]
+        copied._shape[0] = rows
+        copied._integers = True
+        cdef int64_t* mantissas = copied._mantissas()
+        cdef const Level* level
         cdef Py_ssize_t row
-        cdef Level* level
-        for row in range(array._shape[0]):
-            level = &self._sides[side].levels[self._sides[side].count - 1 - row]
-            if array._integers:
-                integers[2 * row], integers[2 * row + 1] = _price(side, level), level.amount
-            else:
-                floats[2 * row] = _double(_price(side, level), self._decimals[PRICE])
-                floats[2 * row + 1] = _double(level.amount, self._decimals[AMOUNT])
-        return 0
+        for row in range(rows):
+            level = &side.levels[side.count - 1 - row]
+            mantissas[2 * row], mantissas[2 * row + 1] = _price(number, level), level.amount
+        return copied
+
+    cdef object _shown(self, int64_t mantissa, int32_t decimals):
+        if self.numbers is float:
+            return _double(mantissa, decimals)
+        return _scaled(mantissa, decimals, self.numbers)
+
+    cdef tuple _best(self, int side):
+        cdef size_t count = self._sides[side].count
+        cdef int32_t price_decimals = self._decimals[PRICE]
+        cdef int32_t amount_decimals = self._decimals[AMOUNT]
+        cdef Level level
+        if count == 0:
+            return None
+        level = self._sides[side].levels[count - 1]
+        return self._shown(_price(side, &level), price_decimals), self._shown(level.amount, amount_decimals)
+
+    cdef list _shown_levels(self, Levels copied):
+        cdef const int64_t* mantissas = copied._mantissas()
+        cdef int32_t price = copied._decimals[PRICE]
+        cdef int32_t amount = copied._decimals[AMOUNT]
+        cdef Py_ssize_t row
+        return [
+            (self._shown(mantissas[2 * row], price), self._shown(mantissas[2 * row + 1], amount))
+            for row in range(copied._shape[0])
+        ]
 
     cdef tuple _wanted(self, object amount):
         """An amount and what to multiply the levels' by, both being integers then."""
-        cdef Decimal64 number
-        if self.numbers is int:
-            wanted, finer = index(amount), 1
-        else:
-            text = _text_of(amount)
-            _parse(text, &number)
-            wanted, finer = Decimal(text.decode()).as_integer_ratio()
-            wanted *= <object>POWERS[self._decimals[AMOUNT]]
+        wanted, finer = (index(amount), 1) if self.numbers is int else _ratio(_text_of(amount))
         if wanted <= 0:
-            raise ValueError(f"an amount is above 0, got {amount!r}")
+            raise ValueError(f"an amount is above 0 and within what a float can be, got {amount!r}")
         return wanted, finer
 
-    cdef object _average(self, object paid, object wanted):
+    cdef object _average(self, object paid, object wanted, int32_t decimals):
         if self.numbers is int:
             return paid / wanted
-        whole = wanted * <object>POWERS[self._decimals[PRICE]]
+        whole = wanted * <object>POWERS[decimals]
         return Decimal(paid) / Decimal(whole) if self.numbers is Decimal else paid / whole
 
 

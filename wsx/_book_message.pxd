@@ -19,8 +19,9 @@ cdef enum:                               # kinds of message
 cdef enum:                               # actions; BARE: [price, amount] as in whole books; SET: 0 removes, from a caller
     NEW, CHANGED, DELETE, BARE, SET
 
-cdef enum:                               # how reading ended
-    FINE, NOT_JSON, TOO_MANY, NO_MEMORY
+cdef enum:                               # how reading and judging ended
+    FINE, NOT_JSON, TOO_MANY, NO_MEMORY, BAD_FORM
+    NOT_ABOUT_IT                         # about another book, or none
     READ_FAULTS
 
 
@@ -45,15 +46,17 @@ cdef struct Reading:                     # one message as it is read
     BookFields top                       # of the outermost object
     BookFields data                      # of params.data
     bint has_data
-    uint32_t seen                        # bits for params and data
+    uint32_t seen                        # bits for params, data and channel
+    JsonText channel                     # params.channel; size 0: none
     bint repeated                        # one of them came twice
     int trouble                          # what reading ends with where it cannot go on
 
 
 # Read a whole message into `reading`: FINE, or why it cannot be believed.
 cdef int read_message(const char* data, size_t size, Reading* reading) noexcept nogil
-# Whether all is there that a message about a book needs. Settles the kind of one that does not say it.
-cdef bint well_formed(const Reading* reading, BookFields* fields) noexcept nogil
+# Whether what was read is about the book of the instrument of this name and all is there: FINE, BAD_FORM or NOT_ABOUT_IT.
+# Settles the kind of a message that does not say it. is_valid: whether the book is.
+cdef int judge(const Reading* reading, BookFields* fields, const char* name, size_t size, bint is_valid) noexcept nogil
 # For a caller's levels: begin anew, and room for one more; NULL with `trouble` set where there is none.
 cdef void begin_edits(BookFields* fields) noexcept nogil
 cdef Edit* new_edit(BookFields* fields, int* trouble) noexcept nogil

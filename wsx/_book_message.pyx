@@ -1,15 +1,16 @@
 """What one message says about a book, read from its bytes in one pass: ids, kind, instrument, and the levels.
 
 A message is a whole notification or only the object in its `params.data`. Its keys come in any order, unknown ones are
-skipped, null is as good as nothing, a text may hold escapes. A known key that comes twice or with a value of another
+skipped, null is as good as nothing where a field may be missing, a text may hold escapes. A known key that comes twice or with a value of another
 type makes the message faulty; the reader goes on to the end all the same, because what is not JSON is another fault.
 Levels are exact decimals in no scale yet, and nothing is changed by reading: who reads decides then.
 Not here: what the fields mean for a book (_book.pyx), JSON itself (_json_reader.h).
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport SIZE_MAX, int64_t, uint8_t
 from libc.stdlib cimport realloc
+from libc.string cimport memcmp
 
 from wsx._json_reader cimport Decimal64, JsonText, json_is, json_key, json_number, json_skip, json_space, json_string
 from wsx._levels cimport MAX_LEVELS
@@ -22,6 +23,7 @@ cdef enum:                               # known keys: bits of BookFields.seen; 
 
 cdef enum:                               # where in a message an object is
     TOP, PARAMS, DATA
+    CHANNEL                              # no object, and a bit beside theirs in Reading.seen
 
 # The levels of the message that is being read. One for all books: a message is read and applied before any Python runs.
 cdef Edit* _edits = NULL
@@ -148,10 +150,10 @@ cdef const char* _read_side(const char* at, const char* end, uint8_t side, BookF
 
 cdef const char* _read_levels(const char* at, const char* end, uint8_t side, BookFields* fields, int* trouble) \
         noexcept nogil:
-    """The value of `bids` or `asks`; null is an empty side."""
+    """The value of `bids` or `asks`."""
     cdef const char* behind = _after(at, end, c"[")
     if behind == NULL:
-        fields.faulty |= at < end and at[0] != c"n"
+        fields.faulty = True
         return json_skip(at, end)
     if behind < end and behind[0] == c"]":
         return behind + 1
@@ -244,11 +246,23 @@ cdef inline const char* _read_member(const char* at, const char* end, const Json
         noexcept nogil:
     if where == DATA:
         return _read_field(at, end, key, &reading.data, &reading.trouble)
+    if where == PARAMS and json_is(key, "channel", 7):
+        return _read_channel(at, end, reading)
     if where == PARAMS:
         return _read_inner(at, end, reading, DATA) if json_is(key, "data", 4) else json_skip(at, end)
     if json_is(key, "params", 6):
         return _read_inner(at, end, reading, PARAMS)
     return _read_field(at, end, key, &reading.top, &reading.trouble)
+
+
+cdef inline const char* _read_channel(const char* at, const char* end, Reading* reading) noexcept nogil:
+    cdef const char* behind = json_string(at, end, &reading.channel)
+    reading.repeated |= reading.seen >> CHANNEL & 1
+    reading.seen |= 1 << CHANNEL
+    if behind == NULL:
+        reading.channel.size = 0
+        return json_skip(at, end)
+    return behind
 
 
 cdef const char* _read_inner(const char* at, const char* end, Reading* reading, int where) noexcept nogil:
@@ -269,6 +283,7 @@ cdef int read_message(const char* data, size_t size, Reading* reading) noexcept 
     cdef const char* at = json_space(data, end)
     begin_edits(&reading.top)
     reading.seen = 0
+    reading.channel.size = 0
     reading.has_data = reading.repeated = False
     reading.trouble = NOT_JSON
     if at < end and at[0] == c"{":
@@ -278,12 +293,56 @@ cdef int read_message(const char* data, size_t size, Reading* reading) noexcept 
     return FINE if at != NULL and json_space(at, end) == end else reading.trouble
 
 
-cdef bint well_formed(const Reading* reading, BookFields* fields) noexcept nogil:
-    """Whether everything needed is there. Settles the kind of a message that does not say it."""
-    if fields.kind == UNSAID:
-        fields.kind = SNAPSHOT if fields.ids[PREV_CHANGE_ID] < 0 else CHANGE
-    if reading.repeated or fields.faulty or fields.kind == OTHER_KIND or fields.ids[CHANGE_ID] < 0:
+# ---- judging what was read ----
+
+
+cdef inline bint _is_book_channel(const JsonText* channel) noexcept nogil:
+    return 5 <= channel.size < SIZE_MAX and memcmp(channel.at, b"book.", 5) == 0
+
+
+cdef inline bint _is_channel_of(const JsonText* channel, const char* name, size_t size) noexcept nogil:
+    """`book.NAME`, or that and more behind a dot."""
+    cdef size_t whole = 5 + size
+    if not _is_book_channel(channel) or channel.size < whole or memcmp(channel.at + 5, name, size) != 0:
         return False
+    return channel.size == whole or channel.at[whole] == c"."
+
+
+cdef inline bint _concerns(const Reading* reading, const BookFields* fields, const char* name, size_t size) noexcept nogil:
+    """Its name counts, then its channel, whatever is left of it there, and then what it holds."""
+    cdef bint is_in_channel = _is_channel_of(&reading.channel, name, size)
+    if fields.instrument.size and not json_is(&fields.instrument, name, size):
+        return False
+    if is_in_channel or not fields.seen & (1 << BIDS | 1 << ASKS | 1 << ID + CHANGE_ID | 1 << ID + PREV_CHANGE_ID):
+        return is_in_channel
+    return fields.instrument.size or not _is_book_channel(&reading.channel)
+
+
+cdef bint _has_actions(const BookFields* fields) noexcept nogil:
+    cdef size_t place
+    for place in range(fields.first_edit, fields.end_edit):
+        if _edits[place].action != BARE:
+            return True
+    return False
+
+
+cdef bint _settle_kind(BookFields* fields, bint is_valid) noexcept nogil:
+    """What it is where it does not say so. False where a valid book cannot tell.
+
+    The snapshots of old captures have actions and no type; to a valid book it is as likely a change that lost both its
+    type and what it follows.
+    """
+    if fields.kind != UNSAID:
+        return fields.kind != OTHER_KIND
+    fields.kind = SNAPSHOT if fields.ids[PREV_CHANGE_ID] < 0 else CHANGE
+    return fields.kind == CHANGE or not (is_valid and _has_actions(fields))
+
+
+cdef int judge(const Reading* reading, BookFields* fields, const char* name, size_t size, bint is_valid) noexcept nogil:
+    if not _concerns(reading, fields, name, size):
+        return NOT_ABOUT_IT
+    if reading.repeated or fields.faulty or not _settle_kind(fields, is_valid) or fields.ids[CHANGE_ID] < 0:
+        return BAD_FORM
     if not (fields.seen >> BIDS & 1 and fields.seen >> ASKS & 1):
-        return False
-    return fields.kind == SNAPSHOT or fields.ids[PREV_CHANGE_ID] >= 0
+        return BAD_FORM
+    return BAD_FORM if fields.kind == CHANGE and fields.ids[PREV_CHANGE_ID] < 0 else FINE

@@ -5,6 +5,8 @@ from libc.stdint cimport int32_t, int64_t
 
 
 cdef extern from "_json_reader.h" nogil:
+    const int32_t JSON_HUGE "WSX_JSON_HUGE"   # the exponent of what is beyond every number
+
     ctypedef struct JsonText "wsx_json_text":
         const char* at
         size_t size                      # SIZE_MAX where it holds escapes and is no short ASCII word

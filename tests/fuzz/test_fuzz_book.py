@@ -7,9 +7,15 @@ import pytest
 from fuzz_book import check, corpus
 
 ROUNDS = 1500  # mutated inputs for each seed
-TOKENS = b'[ ] { } , : " \\ 0 -0 1e2 0.5 1e400 null true "new" "delete" "bids" "asks" "params" "data" \\u0061 \n'.split(
+TOKENS = b'[ ] { } , : " \\ 0 -0 1e2 0.5 1e400 null true "new" "delete" "bids" "asks" "params" "data" "channel" \\u0061 \n'.split(
     b" "
 )
+TOKENS += [
+    b'"channel":"book.BTC-PERPETUAL.raw",',
+    b'"channel":"book.ETH-PERPETUAL.raw",',
+    b'"data":null,',
+    b'"bids":null,',
+]
 NUMBER = re.compile(rb"-?\d[\d.eE+-]*")
 
 
