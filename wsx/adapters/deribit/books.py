@@ -59,11 +59,11 @@ class LiveBook:
         if self._closed:
             raise NotConnected(f"the book of {self.channel} was closed before it was valid")
 
-    def on_lost(self) -> None:
-        """The connection is gone, and what it showed with it."""
+    def on_lost(self, what: str) -> None:
+        """What carried it is gone, the connection or the login, and what it showed with it."""
         self._stop_care()
         self._urgent = False
-        self.book.mark_stale("the connection was lost", cause="connection lost")
+        self.book.mark_stale(f"the {what} was lost", cause=f"{what} lost")
         if not self._blind:
             self._on_stale()
 
