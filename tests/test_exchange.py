@@ -119,6 +119,9 @@ class TestSubscribe:
                 await exchange.subscribe("a", None)
             with pytest.raises(ValueError, match="may have 57 bytes"):
                 await exchange.subscribe(["a", "x" * 58], Seen())
+            for wrong in ("", "a\n", "a\x00b", "\ud800"):
+                with pytest.raises(ValueError, match="cannot be a channel's name"):
+                    await exchange.subscribe(["a", wrong], Seen())
             for wrong in (["a", 5], b"a"):
                 with pytest.raises(TypeError, match="must be a str, not int"):
                     await exchange.subscribe(wrong, Seen())

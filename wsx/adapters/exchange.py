@@ -190,11 +190,13 @@ class Exchange:
 
 
 def _names(channels: str | Iterable[str], adapter: Adapter) -> list[str]:
-    """Each channel once. Raises TypeError for what is no text, ValueError for a name that fits into no message."""
+    """Each channel once. Raises TypeError for what is no text, ValueError for what is no name or fits into no message."""
     names = [channels] if isinstance(channels, str) else list(dict.fromkeys(channels))
     for name in names:
         if not isinstance(name, str):
             raise TypeError(f"a channel must be a str, not {type(name).__name__}")
+        if not adapter.is_name(name):
+            raise ValueError(f"{name!r} cannot be a channel's name; nothing was sent")
     for _ in batches(names, adapter.limits):
         pass
     return names

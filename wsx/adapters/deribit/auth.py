@@ -46,6 +46,8 @@ class Credentials:
                 raise TypeError(f"{name} must be a str, not {type(value).__name__}")
         if not self.client_id:
             raise ValueError(f"client_id is empty: is {_ID} set?")
+        if not (self.session.isprintable() and self.scope.isprintable()) or " " in self.session:
+            raise ValueError("session must be one word, and scope words with a blank between them")
 
     @property
     def whole_scope(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from wsx.adapters.base import Adapter, Limits
 from wsx.adapters.deribit.auth import Credentials, Token, login_params, revealed
+from wsx.adapters.deribit.channels import is_plain
 from wsx.adapters.deribit.errors import INVALID_CREDENTIALS, as_login_error, is_login_lost
 from wsx.errors import RpcError
 from wsx.json_rpc import JsonRpc
@@ -83,6 +84,9 @@ class DeribitAdapter(Adapter):
     def is_private(self, channel: str) -> bool:
         """Raw feeds need a login as well."""
         return channel.startswith("user.") or channel.endswith(".raw")
+
+    def is_name(self, channel: str) -> bool:
+        return is_plain(channel)
 
     # ---- the login --------------------------------------------------------------------------------------------------
 

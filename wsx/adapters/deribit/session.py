@@ -260,6 +260,9 @@ def connect(
     """
     if isinstance(trusted_hosts, str):
         raise TypeError("trusted_hosts must be several hosts, not one str; write (host,)")
+    for host in trusted_hosts:
+        if not isinstance(host, str):
+            raise TypeError(f"a trusted host must be a str, not {type(host).__name__}")
     url = _url(venue)
     found = _credentials(credentials, url, trusted_hosts)
     settings = make_config(config, overrides)
