@@ -245,6 +245,19 @@ class TestNoAnswer:
             assert [op for op, _ in server.requests] == ["subscribe", "ping", "unsubscribe", "subscribe"]
 
     @played
+    async def test_a_channel_without_an_answer_can_be_given_up(self):
+        async with topics() as (server, exchange, _):
+            exchange.adapter.timeout = 0.02
+            server.silent.add("subscribe")
+            seen = Seen()
+            with pytest.raises(AnswerTimeout):
+                await exchange.subscribe("a", seen)
+            await exchange.unsubscribe("a", seen)
+            assert server.topics() == []
+            await exchange.unsubscribe("a", seen)
+            assert [op for op, _ in server.requests] == ["subscribe", "unsubscribe"]
+
+    @played
     async def test_a_cancelled_subscription_lets_the_next_one_through(self):
         async with topics() as (server, exchange, _):
             server.held = []

@@ -80,7 +80,7 @@ class Exchange:
         wanted = _names(channels, self.adapter)
         async with self._turn:
             self._unlisten(callback, wanted)
-            unused = [channel for channel in wanted if channel in self.subscriptions and channel not in self._routes]
+            unused = [channel for channel in wanted if self._may_come(channel) and channel not in self._routes]
             self.subscriptions.forget(unused)
             if self.client.state is State.OPEN:
                 await self._give_up(unused)
@@ -134,11 +134,14 @@ class Exchange:
         """Whether the exchange has to be asked for it."""
         return fresh or channel not in self.subscriptions or self.subscriptions.is_unsure(channel)
 
+    def _may_come(self, channel: str) -> bool:
+        """Whether the exchange sends it, as far as anybody knows."""
+        return channel in self.subscriptions or self.subscriptions.is_unsure(channel)
+
     async def _ask_afresh(self, channels: list[str]) -> list[str]:
         """Ask for channels over the open connection; what may be subscribed there is given up first: the exchange sends
         no second snapshot of a live channel."""
-        known = [name for name in channels if name in self.subscriptions or self.subscriptions.is_unsure(name)]
-        await self._give_up(known)
+        await self._give_up([channel for channel in channels if self._may_come(channel)])
         return await self._ask(self.client, channels)
 
     async def _ask(self, line: Line, channels: list[str]) -> list[str]:
