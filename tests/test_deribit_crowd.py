@@ -163,5 +163,6 @@ async def test_whatever_they_do_it_adds_up(seed):
         assert outcomes.keys() <= set(Outcome)
         await until(lambda: not exchange.client._session.requests)
         assert events.of(UnexpectedAnswer) == []
-        assert not [error for user in crowd.users for error in user.errors if error.outcome is Outcome.REJECTED]
+        rejected = [error for user in crowd.users for error in user.errors if error.outcome is Outcome.REJECTED]
+        assert {error.code for error in rejected} <= {13009}  # lost again before the second try
         assert sum((user.seen for user in crowd.users), Counter())

@@ -67,6 +67,13 @@ class LiveBook:
         if not self._blind:
             self._on_stale()
 
+    def on_silent(self) -> None:
+        """Its channel may not come any more, though the connection is there; where it was renewed here, it knows better."""
+        if self.book.state == "valid" and (self._care is None or self._care.done()):
+            self.book.mark_stale("the channel was given up, and not taken again", cause="not subscribed again")
+            self._on_stale()
+            self._take_care()
+
     def on_restored(self) -> None:
         """A new connection has its channel: a snapshot is on its way."""
         self._take_care()

@@ -134,6 +134,12 @@ class Deribit(Exchange, PublicRequests):
         for live in self._books.values():
             live.on_restored()
 
+    def on_silent(self, channels: Collection[str]) -> None:
+        """Their books show no prices until they come again."""
+        for channel in channels:
+            if channel in self._books:
+                self._books[channel].on_silent()
+
     def _unlisten(self, callback: Callback | None, channels: Collection[str]) -> None:
         """A channel that was refused, or given up for everybody, has no book either."""
         super()._unlisten(callback, channels)
