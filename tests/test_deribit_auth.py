@@ -62,6 +62,20 @@ class TestCredentials:
     @pytest.mark.parametrize(
         "wrong",
         [
+            {"session": "desk trade:read_write"},
+            {"session": " "},
+            {"session": "a\tb"},
+            {"session": "a\u00a0b"},
+            {"scope": "trade:read\nwallet:read"},
+        ],
+    )
+    def test_a_session_is_one_word(self, wrong):
+        with pytest.raises(ValueError, match="session must be one word"):
+            Credentials("id", "key", **wrong)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
             {"client_secret": CANARY.encode()},
             {"client_id": 5},
             {"scope": None},

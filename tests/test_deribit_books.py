@@ -10,7 +10,7 @@ from deribit_session import PERPETUAL, RAW, change, market, reopened, same_book,
 from exchange_client import played
 
 from wsx.errors import RpcError
-from wsx.events import GapEvent
+from wsx.events import GapEvent, StaleData
 from wsx.events import SubscriptionRefused as SubscriptionRefusedEvent
 
 
@@ -72,6 +72,20 @@ class TestCare:
             gap_at(server)
             await until(lambda: book.stale_cause == "not renewed")
             await until(lambda: same_book(server, book))
+
+    @played
+    async def test_one_that_the_user_renews_halfway_shows_no_prices_until_it_comes(self):
+        async with session() as (server, exchange, events):
+            book = await exchange.book(PERPETUAL, "raw")
+            server.script.add("refuse", method="private/subscribe")
+            with pytest.raises(RpcError):
+                await exchange.renew(RAW)
+            assert (book.state, book.stale_cause, book.bids()) == ("stale", "not subscribed again", [])
+            assert [event.stream for event in events.of(StaleData)] == [RAW]
+            await until(lambda: same_book(server, book))
+            server.step(50)
+            await until(lambda: same_book(server, book))
+            assert list(server.sessions[0].hearing.channels) == [RAW]
 
     @played
     async def test_a_snapshot_that_comes_without_an_answer_will_do(self):

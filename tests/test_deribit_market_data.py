@@ -33,6 +33,7 @@ from wsx.adapters.deribit.market_data import (
     PublicMethodsState,
     Quote,
     Ticker,
+    TickerChange,
     Trade,
     Volatility,
     type_of,
@@ -82,7 +83,7 @@ def _shape(view, raw):
     [
         ("trades.future.BTC.raw", list[Trade]),
         ("ticker.X.raw", Ticker),
-        ("incremental_ticker.X", Ticker),
+        ("incremental_ticker.X", TickerChange),
         ("quote.X", Quote),
         ("deribit_price_index.btc_usd", Index),
         ("deribit_price_ranking.btc_usd", list[IndexSource]),
@@ -107,6 +108,50 @@ def test_another_channel_has_no_type_here(channel):
         type_of(channel)
 
 
+class TestTickerChange:
+    @staticmethod
+    def read(**data):
+        told = {"timestamp": 1, "instrument_name": "X", "type": "change"} | data
+        return msgspec.json.decode(msgspec.json.encode(told), type=type_of("incremental_ticker.X"))
+
+    def test_what_is_left_out_is_not_what_is_null(self):
+        change = self.read(last_price=None, mark_price=5.0, stats={"high": None}, greeks=None)
+        assert (change.last_price, change.mark_price, change.greeks) == (None, 5.0, None)
+        assert (change.index_price, change.state, change.best_bid_price) == (msgspec.UNSET,) * 3
+        assert (change.stats.high, change.stats.low) == (None, msgspec.UNSET)
+        told = {"last_price": None, "mark_price": 5.0, "stats": {"high": None}, "greeks": None}
+        assert msgspec.to_builtins(change) == {"timestamp": 1, "instrument_name": "X", "type": "change"} | told
+
+    def test_it_has_the_fields_of_a_ticker(self):
+        for change, whole in (
+            (TickerChange, Ticker),
+            (market_data.StatsChange, market_data.Stats),
+            (market_data.GreeksChange, market_data.Greeks),
+        ):
+            assert set(change.__struct_fields__) - {"type"} == set(whole.__struct_fields__)
+
+    @played
+    async def test_the_changes_add_up_to_the_ticker(self):
+        whole, kinds = {}, []
+
+        def on_change(change, message):
+            kinds.append(change.type)
+            whole.update(msgspec.to_builtins(change))
+
+        async with session() as (server, exchange, _):
+            await exchange.subscribe(incremental_ticker(PERPETUAL), typed(on_change))
+            for count in range(1, 4):
+                await until(lambda count=count: len(kinds) == count)
+                server.step(200)
+                server.end_interval("agg2")
+            await until(lambda: len(kinds) == 4)
+            expected = await exchange.get_ticker(PERPETUAL)
+            assert kinds == ["snapshot", "change", "change", "change"]
+            whole.pop("type"), whole.pop("timestamp")
+            assert whole == {name: expected[name] for name in whole}
+            assert expected.keys() - whole.keys() <= {"timestamp"}
+
+
 @played
 async def test_a_callback_is_given_what_the_local_exchange_says():
     seen = {}
@@ -129,13 +174,13 @@ async def test_a_callback_is_given_what_the_local_exchange_says():
     async with session() as (server, exchange, _):
         await exchange.subscribe(wanted, typed(keep))
         say(server, "platform_state", {"locked": True, "price_index": "btc_usd"})
-        while len(seen) < 12:
+        while len(seen) < 13:
             server.step(50)
             server.end_interval("100ms")
             server.end_interval("agg2")
             await asyncio.sleep(0.001)
         of_an_index = {Index, IndexSource, IndexStatistics, Volatility, ExpirationPrice, MarkPrice}
-        assert set(seen) == {Ticker, Trade, Candle, Quote, Interest, PlatformState} | of_an_index
+        assert set(seen) == {Ticker, TickerChange, Trade, Candle, Quote, Interest, PlatformState} | of_an_index
         assert seen[PlatformState][0] == PlatformState(locked=True, price_index="btc_usd")
         best, message = seen[Quote]
         assert best.best_bid_price == message.data_json()["best_bid_price"]

@@ -3,16 +3,21 @@
 Not here: what a user holds (test_deribit_session.py), faults (faults/test_faults_deribit.py).
 """
 
+import json
 import time
 
+import orjson
 import pytest
 from deribit_session import CREDENTIALS, PERPETUAL, RAW, market, reopened, session, until
 from exchange_client import played
+from rpc_servers import RpcServer
 
 from wsx.adapters import deribit
 from wsx.adapters.deribit.protocol import DeribitAdapter
 from wsx.adapters.deribit.requests import PublicRequests
 from wsx.errors import RpcError, SubscriptionRefused
+
+QUOTE = f"quote.{PERPETUAL}"
 
 
 class TestLogin:
@@ -134,6 +139,57 @@ class TestChannels:
                 await exchange.subscribe([f"quote.X{n}" for n in range(501)], print)
             assert len(caught.value.channels) == 501
             assert server.requests["private/subscribe"] == 2
+
+    @pytest.mark.parametrize(
+        "name", ["", " ", "quote.A B", "quote.A,B", 'quote."A"', "quote.'A'", "quote.A\n", "a\x7f"]
+    )
+    @played
+    async def test_what_cannot_be_a_name_is_refused_before_anything_is_sent(self, name):
+        async with session() as (server, exchange, _):
+            for ask in (exchange.subscribe([QUOTE, name], print), exchange.unsubscribe(name), exchange.renew([name])):
+                with pytest.raises(ValueError, match="cannot be a channel's name; nothing was sent"):
+                    await ask
+            asks = [
+                exchange.get_ticker(name),
+                exchange.get_instrument(name),
+                exchange.get_order_book(name, 5),
+                exchange.get_instruments(name),
+                exchange.get_index_price(name),
+                exchange.get_book_summary(instrument_name=name),
+                exchange.get_last_trades(currency=name),
+                exchange.get_candles(name, 1, 2, 1),
+            ]
+            for ask in asks:
+                with pytest.raises(ValueError, match="nothing was sent"):
+                    await ask
+            with pytest.raises(ValueError, match="must be a name"):
+                await exchange.book(name)
+            await exchange.test()
+            assert sorted(server.requests) == ["public/auth", "public/set_heartbeat", "public/test"]
+
+    @played
+    async def test_an_unusual_name_goes_out_and_comes_back_as_it_is(self):
+        names, seen = ["a\\b", "größe", "東京", "😀", "a/b<c>"], []
+        async with session(RpcServer(), credentials=False) as (server, exchange, _):
+            server.answers["public/subscribe"] = lambda request: {
+                "id": request["id"], "result": request["params"]["channels"],
+            }  # fmt: skip
+            await exchange.subscribe(names, lambda message: seen.append(message.json()["params"]["channel"]))
+            assert server.requests[-1]["params"]["channels"] == names
+            for name in names:
+                for text in (orjson.dumps(name).decode(), json.dumps(name)):
+                    server.push(f'{{"jsonrpc":"2.0","method":"subscription","params":{{"channel":{text},"data":1}}}}')
+            await until(lambda: len(seen) == 2 * len(names))
+            assert seen == [name for name in names for _ in range(2)]
+
+    @pytest.mark.parametrize("letter", ["\\", "é", "x"])
+    @played
+    async def test_no_message_is_larger_than_the_exchange_takes(self, letter):
+        async with session() as (_server, exchange, _):
+            with pytest.raises(SubscriptionRefused) as caught:
+                await exchange.subscribe([f"quote.{letter * 100}{n}" for n in range(490)], print)
+            assert len(caught.value.channels) == 490
+            assert exchange.client.telemetry.snapshot()["connections_opened"] == 1
 
 
 class TestRequests:

@@ -46,12 +46,51 @@ class TestWhereCredentialsMayGo:
             "wss://www.deribit.com@evil.example/ws/api/v2",
             "wss://evil.example/www.deribit.com",
             "wss://deribit.com/ws",
+            "wss://deribit.com.evil.example/",
+            "wss://evilderibit.com/",
+            "wss://sub.www.deribit.com/",
+            "wss://www.deribit.com./",
+            "wss://www.deribit.com:443@evil.example/",
+            "wss://www.deribit.com\\@evil.example/",
+            "wss://evil.example/?@www.deribit.com",
+            "ws://localhost.evil.example/",
+            "ws://127.0.0.1.evil.example/",
+            "ws://0.0.0.0/",
         ],
     )
     def test_to_no_other_host(self, url):
-        with pytest.raises(ValueError, match=r"trusted_hosts|user") as caught:
+        with pytest.raises(ValueError, match=r"trusted_hosts|user|in clear") as caught:
             deribit.connect(url, credentials=CREDENTIALS)
         assert "demo-secret" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "wss://www\u3002deribit\u3002com/",
+            "wss://www.deribit\uff0ecom/",
+            "wss://www.d\u0435ribit.com/",
+            "wss://www.deribit.com%2eevil.example/",
+            "wss://evil.example\\www.deribit.com/",
+            "wss://www.deribit.com\t/",
+            "wss:///www.deribit.com/",
+            "wss://evil.example/#@www.deribit.com",
+            "ws://2130706433/",
+        ],
+    )
+    def test_to_no_url_that_others_may_read_otherwise(self, url):
+        with pytest.raises(ValueError, match="url cannot be used"):
+            deribit.connect(url, credentials=CREDENTIALS)
+
+    @pytest.mark.parametrize("url", ["wss://WWW.Deribit.COM/", "WSS://test.deribit.com:8443/ws", "ws://[::1]:1/"])
+    def test_however_the_host_is_written(self, url):
+        assert _credentials(CREDENTIALS, url, ()) is CREDENTIALS
+
+    @pytest.mark.parametrize(
+        ("wrong", "error"), [("*.deribit.com", ValueError), ("a:443", ValueError), ("", ValueError), (5, TypeError)]
+    )
+    def test_a_trusted_host_is_a_host(self, wrong, error):
+        with pytest.raises(error):
+            deribit.connect("wss://my.gateway/", credentials=CREDENTIALS, trusted_hosts=(wrong,))
 
     @pytest.mark.parametrize("url", ["ws://www.deribit.com/ws/api/v2", "ws://my.gateway/ws"])
     def test_never_in_clear_beyond_this_machine(self, url):

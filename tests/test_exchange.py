@@ -119,6 +119,9 @@ class TestSubscribe:
                 await exchange.subscribe("a", None)
             with pytest.raises(ValueError, match="may have 57 bytes"):
                 await exchange.subscribe(["a", "x" * 58], Seen())
+            for wrong in ("", "a\n", "a\x00b", "\ud800"):
+                with pytest.raises(ValueError, match="cannot be a channel's name"):
+                    await exchange.subscribe(["a", wrong], Seen())
             for wrong in (["a", 5], b"a"):
                 with pytest.raises(TypeError, match="must be a str, not int"):
                     await exchange.subscribe(wrong, Seen())
@@ -240,6 +243,19 @@ class TestNoAnswer:
             await until(lambda: seen)
             assert list(seen) == [2]
             assert [op for op, _ in server.requests] == ["subscribe", "ping", "unsubscribe", "subscribe"]
+
+    @played
+    async def test_a_channel_without_an_answer_can_be_given_up(self):
+        async with topics() as (server, exchange, _):
+            exchange.adapter.timeout = 0.02
+            server.silent.add("subscribe")
+            seen = Seen()
+            with pytest.raises(AnswerTimeout):
+                await exchange.subscribe("a", seen)
+            await exchange.unsubscribe("a", seen)
+            assert server.topics() == []
+            await exchange.unsubscribe("a", seen)
+            assert [op for op, _ in server.requests] == ["subscribe", "unsubscribe"]
 
     @played
     async def test_a_cancelled_subscription_lets_the_next_one_through(self):
@@ -517,3 +533,91 @@ class TestAdapter:
         assert await adapter.authenticate(None) is None
         assert await adapter.heartbeat(None) is None
         assert not adapter.is_private("anything")
+
+
+class TestHalfway:
+    """Given up to be asked for afresh, and then not taken: whoever heard it before is not forgotten."""
+
+    @played
+    async def test_it_is_said_and_asked_for_again_until_it_comes(self):
+        async with topics() as (server, exchange, events):
+            one, two = Seen(), Seen()
+            await exchange.subscribe(["a", "b"], one)
+            server.failing["subscribe"] = 7
+            with pytest.raises(RpcError):
+                await exchange.subscribe("a", two, fresh=True)
+            assert (server.topics(), [event.stream for event in events.of(StaleData)]) == (["b"], ["a"])
+            assert exchange.subscriptions.is_unsure("a")
+            await server.asked("subscribe", 4)
+            server.failing.clear()
+            await until(lambda: "a" in server.topics())
+            (event,) = await events.wait(GapEvent)
+            assert (event.gap.stream, event.gap.cause) == ("a", "not subscribed again")
+            assert exchange.client.ledger.was_blind(event.gap.first_good_ns - 1, "a") is not None
+            server.push("a", 1)
+            await until(lambda: one)
+            assert not [task for task in asyncio.all_tasks() if task.get_name() == "wsx-silence"]
+
+    @played
+    async def test_what_the_failure_has_not_reached_is_not_forgotten_either(self):
+        async with topics() as (server, exchange, events):
+            names = [f"t{n}" for n in range(6)]
+            await exchange.subscribe(names, Seen())
+            server.held = []
+            task = asyncio.ensure_future(exchange.renew(names))
+            await server.asked("unsubscribe")
+            server.failing["unsubscribe"] = 7
+            server.release()
+            with pytest.raises(RpcError):
+                await task
+            assert {event.stream for event in events.of(StaleData)} == set(names)
+            server.failing.clear()
+            await until(lambda: set(server.topics()) == set(names))
+            await events.wait(GapEvent, 6)
+
+    @played
+    async def test_a_cancelled_one_is_asked_for_again(self):
+        async with topics() as (server, exchange, events):
+            await exchange.subscribe("a", Seen())
+            server.silent.add("subscribe")
+            task = asyncio.ensure_future(exchange.renew("a"))
+            await server.asked("subscribe", 2)
+            task.cancel()
+            server.silent.clear()
+            await events.wait(GapEvent)
+            assert server.topics() == ["a"]
+
+    @played
+    async def test_one_that_is_given_up_meanwhile_or_refused_is_not_asked_for(self):
+        async with topics() as (server, exchange, events):
+            seen = Seen()
+            await exchange.subscribe(["a", "b"], seen)
+            server.failing["subscribe"] = 7
+            with pytest.raises(RpcError):
+                await exchange.renew(["a", "b"])
+            await exchange.unsubscribe("a")
+            server.failing.clear()
+            server.refused = "b"
+            await events.wait(SubscriptionRefusedEvent)
+            await until(lambda: not any(task.get_name() == "wsx-silence" for task in asyncio.all_tasks()))
+            assert (server.topics(), len(exchange.subscriptions), events.of(GapEvent)) == ([], 0, [])
+
+    @played
+    async def test_a_new_connection_brings_it_and_closing_ends_the_care(self):
+        async with topics() as (server, exchange, events):
+            await exchange.subscribe("a", Seen())
+            server.failing["subscribe"] = 7
+            with pytest.raises(RpcError):
+                await exchange.renew("a")
+            server.failing.clear()
+            server.cut()
+            await reopened(exchange, events)
+            await until(lambda: any(event.gap.stream == "a" for event in events.of(GapEvent)))
+            assert server.topics() == ["a"]
+            server.failing["subscribe"] = 7
+            with pytest.raises(RpcError):
+                await exchange.renew("a")
+            await exchange.close()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert not [task for task in asyncio.all_tasks() if task.get_name() == "wsx-silence"]

@@ -63,6 +63,11 @@ class TestBatches:
     def test_names_are_measured_in_bytes(self):
         assert list(batches(["é" * 4, "é" * 4], Limits(bytes=21))) == [["é" * 4], ["é" * 4]]
 
+    def test_escapes_count(self):
+        for name, escaped in (('a"b', 4), ("a\\b", 4), ("\x01", 6)):
+            assert list(batches([name] * 2, Limits(bytes=2 * (escaped + 3)))) == [[name, name]]
+            assert list(batches([name] * 2, Limits(bytes=2 * (escaped + 3) - 1))) == [[name], [name]]
+
     def test_a_name_that_no_message_can_hold_is_refused(self):
         with pytest.raises(ValueError, match="may have 10 bytes, this one has 11"):
             list(batches(["a" * 11], Limits(bytes=13)))

@@ -18,7 +18,8 @@ from wsx.message_handler import Line
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one subscribe message may hold. channels: how many. bytes: of their names, quotes and commas included."""
+    """How much one subscribe message may hold. channels: how many. bytes: of their names as JSON writes them, quotes,
+    escapes and commas included."""
 
     channels: int = 100
     bytes: int = 16_000
@@ -60,3 +61,7 @@ class Adapter:
     def is_private(self, channel: str) -> bool:
         """Whether a channel needs the login: those are restored first."""
         return False
+
+    def is_name(self, channel: str) -> bool:
+        """Whether it can be a channel's name: what cannot is refused before anything is sent."""
+        return bool(channel) and channel.isprintable()

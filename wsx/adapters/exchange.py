@@ -5,7 +5,8 @@
 
 On every new connection, before user traffic flows: log in, heartbeat, private channels, public ones (`restore`).
 Only acknowledged channels are restored. Whoever asks for a channel that is subscribed already shares it; a refused one
-is nobody's: it is named, by the error and by the event `SubscriptionRefused`, and has no callbacks left.
+is nobody's: it is named, by the error and by the event `SubscriptionRefused`, and has no callbacks left. One that was
+given up to be asked for afresh, and then not answered for, is said to be stale and asked for again (silence.py).
 Not here: what one exchange says (base.py), what is subscribed (subscriptions.py), the connection itself (client.py).
 """
 
@@ -16,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from wsx._message import Message
 from wsx.adapters.base import Adapter
+from wsx.adapters.silence import Silence
 from wsx.adapters.subscriptions import Subscriptions, batches
 from wsx.client import Client
 from wsx.client import connect as connect_client
@@ -40,6 +42,7 @@ class Exchange:
         self.subscriptions = Subscriptions()
         self._routes: dict[str, dict[Callback, _Remove]] = {}  # channel -> its callbacks, and how each is taken away
         self._drains: dict[str, _Remove] = {}  # channel that was given up on this connection -> how that is undone
+        self._silence = Silence(self.subscriptions, self._ask_silent)
         self._turn = asyncio.Lock()  # what is asked of the exchange about channels, one after another
 
     async def subscribe(
@@ -80,10 +83,11 @@ class Exchange:
         wanted = _names(channels, self.adapter)
         async with self._turn:
             self._unlisten(callback, wanted)
-            unused = [channel for channel in wanted if channel in self.subscriptions and channel not in self._routes]
+            unused = [channel for channel in wanted if self._may_come(channel) and channel not in self._routes]
             self.subscriptions.forget(unused)
             if self.client.state is State.OPEN:
                 await self._give_up(unused)
+                self.subscriptions.answered(unused)
 
     async def renew(self, channels: str | Iterable[str]) -> None:
         """Unsubscribe and subscribe again those that are subscribed: a fresh snapshot. Raises as `subscribe`."""
@@ -121,6 +125,9 @@ class Exchange:
         for channel in channels:
             session.tell(SubscriptionRefusedEvent, stream=channel)
 
+    def on_silent(self, channels: Collection[str]) -> None:
+        """These are subscribed, and nobody knows whether they come: said already, and being asked for again."""
+
     def _prepare(self, handler: MessageHandler) -> None:
         """Another format than JSON-RPC has a scanner of its own. Of what was given up nothing comes any more."""
         if type(self.adapter).route is not Adapter.route:
@@ -134,12 +141,26 @@ class Exchange:
         """Whether the exchange has to be asked for it."""
         return fresh or channel not in self.subscriptions or self.subscriptions.is_unsure(channel)
 
+    def _may_come(self, channel: str) -> bool:
+        """Whether the exchange sends it, as far as anybody knows."""
+        return channel in self.subscriptions or self.subscriptions.is_unsure(channel)
+
     async def _ask_afresh(self, channels: list[str]) -> list[str]:
         """Ask for channels over the open connection; what may be subscribed there is given up first: the exchange sends
-        no second snapshot of a live channel."""
-        known = [name for name in channels if name in self.subscriptions or self.subscriptions.is_unsure(name)]
-        await self._give_up(known)
-        return await self._ask(self.client, channels)
+        no second snapshot of a live channel. Where that ends half-way, those who hear them already are not forgotten."""
+        known = [channel for channel in channels if self._may_come(channel)]
+        try:
+            await self._give_up(known)
+            return await self._ask(self.client, channels)
+        except BaseException:
+            if self.client.state is State.OPEN:  # else the next connection asks for them
+                self.on_silent(self._silence.begin(known, self.client))
+            raise
+
+    async def _ask_silent(self, channels: list[str]) -> None:
+        """Once more, unless that has been done meanwhile."""
+        async with self._turn:
+            await self._ask_afresh([channel for channel in channels if self.subscriptions.is_unsure(channel)])
 
     async def _ask(self, line: Line, channels: list[str]) -> list[str]:
         """Ask the exchange for channels, in as many messages as it takes; those that it refused, which is said at once:
@@ -159,7 +180,6 @@ class Exchange:
         for batch in batches(channels, self.adapter.limits):
             self.subscriptions.ask(batch)
             await self.adapter.unsubscribe(self.client, batch)
-            self.subscriptions.answered(batch)
 
     def _listen(self, channels: list[str], callback: Callback, data_timeout: float | None) -> list[str]:
         """Route channels to a callback, all of them or none; those that it did not have."""
@@ -190,11 +210,13 @@ class Exchange:
 
 
 def _names(channels: str | Iterable[str], adapter: Adapter) -> list[str]:
-    """Each channel once. Raises TypeError for what is no text, ValueError for a name that fits into no message."""
+    """Each channel once. Raises TypeError for what is no text, ValueError for what is no name or fits into no message."""
     names = [channels] if isinstance(channels, str) else list(dict.fromkeys(channels))
     for name in names:
         if not isinstance(name, str):
             raise TypeError(f"a channel must be a str, not {type(name).__name__}")
+        if not adapter.is_name(name):
+            raise ValueError(f"{name!r} cannot be a channel's name; nothing was sent")
     for _ in batches(names, adapter.limits):
         pass
     return names

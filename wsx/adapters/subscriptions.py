@@ -10,6 +10,8 @@ Not here: sending (exchange.py), how an exchange is asked (base.py).
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 
+from orjson import dumps
+
 from wsx.adapters.base import Limits
 
 
@@ -71,7 +73,7 @@ def batches(channels: Iterable[str], limits: Limits) -> Iterator[list[str]]:
     batch: list[str] = []
     size = 0
     for channel in channels:
-        length = len(channel.encode()) + 3
+        length = len(dumps(channel)) + 1
         if length > limits.bytes:
             raise ValueError(f"a channel's name may have {limits.bytes - 3} bytes, this one has {length - 3}")
         if batch and (len(batch) == limits.channels or size + length > limits.bytes):

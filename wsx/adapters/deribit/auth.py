@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wsx.errors import RpcError
+from wsx.errors import AuthenticationFailed, RpcError
 from wsx.secret import Secret
 
 _REFRESH_AT = 0.8  # of a token's life
 _SHORTEST_WAIT = 0.5  # seconds until a token is renewed: one that is no good at once is no reason for a flood
+_SECOND_FACTOR = "security_key_authorization_required"
+_LEVELS = ("none", "read", "read_write")
 _ID, _SECRET = "DERIBIT_CLIENT_ID", "DERIBIT_CLIENT_SECRET"
 
 
@@ -44,6 +46,20 @@ class Credentials:
                 raise TypeError(f"{name} must be a str, not {type(value).__name__}")
         if not self.client_id:
             raise ValueError(f"client_id is empty: is {_ID} set?")
+        if not (self.session.isprintable() and self.scope.isprintable()) or " " in self.session:
+            raise ValueError("session must be one word, and scope words with a blank between them")
+
+    @property
+    def whole_scope(self) -> str:
+        """What is asked for, the session's name included."""
+        session = f"session:{self.session}" if self.session else ""
+        return " ".join(filter(None, (session, self.scope)))
+
+    def missing_from(self, granted: str) -> list[str]:
+        """What of it a scope does not grant, as it was asked for; how long and where from is not a right."""
+        found = granted.split()
+        rights = dict(word.split(":", 1) for word in found if ":" in word)
+        return [word for word in self.whole_scope.split() if word not in found and not _covers(rights, word)]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Credentials | None":
@@ -59,24 +75,28 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a login gave. expires_at: on the clock that `now` was read from, seconds."""
+    """What a login gave. expires_at, refresh_at: on the clock that `now` was read from, seconds; issued_ns: the same."""
 
     access: Secret
     refresh: Secret
     scope: str
     expires_at: float
     refresh_at: float
+    issued_ns: int
 
     @classmethod
     def from_result(cls, result: Mapping[str, Any], now: float) -> "Token":
-        """Of the result of public/auth. Raises RpcError where it holds no tokens."""
+        """Of the result of public/auth. Raises RpcError where it holds no tokens, AuthenticationFailed where the
+        exchange asks for a second factor instead."""
+        if isinstance(result, Mapping) and result.get(_SECOND_FACTOR):
+            raise AuthenticationFailed(f"Deribit answered {_SECOND_FACTOR!r} to public/auth; use a key without it")
         try:
             life = _seconds(result["expires_in"])
             access, refresh = Secret(result["access_token"]), Secret(result["refresh_token"])
             scope = str(result["scope"])
         except (KeyError, TypeError, ValueError):  # whose text may show what is in it
             raise RpcError(0, "the answer holds no tokens", method="public/auth") from None
-        return cls(access, refresh, scope, now + life, now + max(life * _REFRESH_AT, _SHORTEST_WAIT))
+        return cls(access, refresh, scope, now + life, now + max(life * _REFRESH_AT, _SHORTEST_WAIT), round(now * 1e9))
 
 
 def _seconds(value: Any) -> float:
@@ -92,15 +112,21 @@ def login_params(credentials: Credentials, timestamp_ms: int, nonce: str) -> dic
     timestamp_ms: the exchange's time, as far as it is known; good for 60 s.
     """
     params: dict[str, Any] = {"client_id": credentials.client_id}
-    session = f"session:{credentials.session}" if credentials.session else ""
-    scope = " ".join(filter(None, (session, credentials.scope)))
-    if scope:
-        params["scope"] = scope
+    if credentials.whole_scope:
+        params["scope"] = credentials.whole_scope
     if not credentials.sign:
         return params | {"grant_type": "client_credentials", "client_secret": credentials.client_secret}
     signature = sign(credentials.client_secret, timestamp_ms, nonce)
     signed = {"timestamp": timestamp_ms, "nonce": nonce, "data": "", "signature": signature}
     return params | {"grant_type": "client_signature"} | signed
+
+
+def _covers(rights: Mapping[str, str], word: str) -> bool:
+    name, _, level = word.partition(":")
+    if name in ("expires", "ip"):
+        return True
+    granted = rights.get(name, "none")
+    return level in _LEVELS and granted in _LEVELS and _LEVELS.index(granted) >= _LEVELS.index(level)
 
 
 def revealed(params: Mapping[str, Any]) -> dict[str, Any]:

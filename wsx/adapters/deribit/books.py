@@ -59,13 +59,20 @@ class LiveBook:
         if self._closed:
             raise NotConnected(f"the book of {self.channel} was closed before it was valid")
 
-    def on_lost(self) -> None:
-        """The connection is gone, and what it showed with it."""
+    def on_lost(self, what: str) -> None:
+        """What carried it is gone, the connection or the login, and what it showed with it."""
         self._stop_care()
         self._urgent = False
-        self.book.mark_stale("the connection was lost", cause="connection lost")
+        self.book.mark_stale(f"the {what} was lost", cause=f"{what} lost")
         if not self._blind:
             self._on_stale()
+
+    def on_silent(self) -> None:
+        """Its channel may not come any more, though the connection is there; where it was renewed here, it knows better."""
+        if self.book.state == "valid" and (self._care is None or self._care.done()):
+            self.book.mark_stale("the channel was given up, and not taken again", cause="not subscribed again")
+            self._on_stale()
+            self._take_care()
 
     def on_restored(self) -> None:
         """A new connection has its channel: a snapshot is on its way."""

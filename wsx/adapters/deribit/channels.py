@@ -18,7 +18,7 @@ _GROUPS = ("none", "1", "2", "5", "10", "25", "100", "250")
 _DEPTHS = (1, 10, 20)
 _RESOLUTIONS = ("1", "3", "5", "10", "15", "30", "60", "120", "180", "360", "720", "1D")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")  # no instrument's or index's name holds a dot
-_PRIVATE = "user."
+_PLAIN = re.compile(r"[^\s,\"'`]+")
 _OF_AN_INDEX: dict[OfAnIndex, str] = {
     "price": "deribit_price_index",
     "ranking": "deribit_price_ranking",
@@ -126,6 +126,11 @@ def user(
         return f"user.{what}.{_name('instrument', instrument_or_kind)}.{interval}"
     _check("kind", instrument_or_kind, _KINDS)
     return f"user.{what}.{instrument_or_kind}.{_name('currency', currency)}.{interval}"
+
+
+def is_plain(name: object) -> bool:
+    """Whether Deribit may have a name such as this: it holds no blanks, commas, quotes or control characters."""
+    return isinstance(name, str) and _PLAIN.fullmatch(name) is not None and name.isprintable()
 
 
 def _by_instrument(kind: str, instrument: str, interval: str) -> str:

@@ -3,13 +3,13 @@
     await exchange.subscribe(deribit.ticker("BTC-PERPETUAL"), typed(on_ticker))       # on_ticker(ticker: Ticker, message)
 
 Times are milliseconds since 1970, prices in the instrument's quote currency. A field that the exchange leaves out, or
-writes as null, is None. Fields that come anew are ignored. Needs the extra `wsx[msgspec]`.
+writes as null, is None; where the two differ, it says so (`TickerChange`). Fields that come anew are ignored. Needs the extra `wsx[msgspec]`.
 Not here: order books, which are kept whole and exact (wsx/_book.pyx); asking for the channels (channels.py).
 """
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from wsx._envelope import scan
 from wsx._message import Message
@@ -17,8 +17,12 @@ from wsx.message_handler import Callback
 
 try:
     import msgspec
+    from msgspec import UNSET, UnsetType
 except ImportError:
     raise ImportError("typed market data needs msgspec: pip install 'wsx[msgspec]'") from None
+
+_Number: TypeAlias = float | UnsetType | None
+_Text: TypeAlias = str | UnsetType | None
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):
@@ -100,7 +104,63 @@ class Ticker(msgspec.Struct, frozen=True):
     bid_iv: float | None = None
     ask_iv: float | None = None
     greeks: Greeks | None = None
-    type: str | None = None  # of incremental_ticker: "snapshot", or "change" with the changed fields alone
+
+
+class StatsChange(msgspec.Struct, frozen=True, gc=False):
+    """Of `Stats`, what a `TickerChange` says."""
+
+    high: _Number = UNSET
+    low: _Number = UNSET
+    volume: _Number = UNSET
+    volume_usd: _Number = UNSET
+    volume_notional: _Number = UNSET
+    price_change: _Number = UNSET
+
+
+class GreeksChange(msgspec.Struct, frozen=True, gc=False):
+    """Of `Greeks`, what a `TickerChange` says."""
+
+    delta: _Number = UNSET
+    gamma: _Number = UNSET
+    vega: _Number = UNSET
+    theta: _Number = UNSET
+    rho: _Number = UNSET
+
+
+class TickerChange(msgspec.Struct, frozen=True):
+    """Of a `Ticker`, what has changed (incremental_ticker). type: "snapshot" for a whole one, then "change".
+
+    What has not changed is left out and `msgspec.UNSET` here; None is a value that the exchange says. So a whole one is
+    kept with `whole |= msgspec.to_builtins(change)`, which leaves out what is UNSET.
+    """
+
+    timestamp: int
+    instrument_name: str
+    type: str
+    state: _Text = UNSET
+    stats: StatsChange | UnsetType | None = UNSET
+    last_price: _Number = UNSET
+    mark_price: _Number = UNSET
+    index_price: _Number = UNSET
+    best_bid_price: _Number = UNSET
+    best_bid_amount: _Number = UNSET
+    best_ask_price: _Number = UNSET
+    best_ask_amount: _Number = UNSET
+    min_price: _Number = UNSET
+    max_price: _Number = UNSET
+    open_interest: _Number = UNSET
+    settlement_price: _Number = UNSET
+    estimated_delivery_price: _Number | str = UNSET
+    current_funding: _Number = UNSET
+    funding_8h: _Number = UNSET
+    interest_value: _Number = UNSET
+    underlying_price: _Number | str = UNSET
+    underlying_index: _Text = UNSET
+    interest_rate: _Number = UNSET
+    mark_iv: _Number = UNSET
+    bid_iv: _Number = UNSET
+    ask_iv: _Number = UNSET
+    greeks: GreeksChange | UnsetType | None = UNSET
 
 
 class Quote(msgspec.Struct, frozen=True, gc=False):
@@ -215,7 +275,7 @@ class PublicMethodsState(msgspec.Struct, frozen=True, gc=False):
 _TYPES: dict[str, Any] = {
     "trades.": list[Trade],
     "ticker.": Ticker,
-    "incremental_ticker.": Ticker,
+    "incremental_ticker.": TickerChange,
     "quote.": Quote,
     "perpetual.": Interest,
     "deribit_price_index.": Index,

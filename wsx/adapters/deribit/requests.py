@@ -6,9 +6,14 @@ Not here: subscriptions and books (session.py), orders.
 
 from typing import Any
 
+from wsx.adapters.deribit.channels import is_plain
+
+_NAMES = frozenset({"instrument_name", "currency", "index_name"})
+
 
 class PublicRequests:
-    """What can be asked without a login. Each raises as `request` does, which the session has."""
+    """What can be asked without a login. Each raises as `request` does, which the session has; ValueError for a
+    name that cannot be one."""
 
     async def request(self, method: str, params: dict[str, Any] | None = None, *, timeout: float | None = 30.0) -> Any:
         """Ask for any method."""
@@ -37,15 +42,15 @@ class PublicRequests:
 
     async def get_instrument(self, instrument_name: str) -> Any:
         """One instrument."""
-        return await self.request("public/get_instrument", {"instrument_name": instrument_name})
+        return await self.request("public/get_instrument", _given(instrument_name=instrument_name))
 
     async def get_index_price(self, index_name: str) -> Any:
         """The price of an index, such as "btc_usd"."""
-        return await self.request("public/get_index_price", {"index_name": index_name})
+        return await self.request("public/get_index_price", _given(index_name=index_name))
 
     async def get_ticker(self, instrument_name: str) -> Any:
         """`public/ticker`: everything about an instrument at a glance."""
-        return await self.request("public/ticker", {"instrument_name": instrument_name})
+        return await self.request("public/ticker", _given(instrument_name=instrument_name))
 
     async def get_order_book(self, instrument_name: str, depth: int | None = None) -> Any:
         """A picture of an order book. depth: 1, 5, 10, 20, 50, 100, 1000 or 10000 levels a side."""
@@ -93,4 +98,8 @@ class PublicRequests:
 
 
 def _given(**params: Any) -> dict[str, Any]:
+    """Those that are not None. Raises ValueError for a name that cannot be one."""
+    for name in _NAMES.intersection(params):
+        if params[name] is not None and not is_plain(params[name]):
+            raise ValueError(f"{name} cannot be {params[name]!r}; nothing was sent")
     return {name: value for name, value in params.items() if value is not None}

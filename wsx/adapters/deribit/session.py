@@ -4,7 +4,7 @@
         book = await exchange.book("BTC-PERPETUAL")
         await exchange.subscribe(deribit.ticker("BTC-PERPETUAL"), on_ticker)
 
-Not here: the protocol (protocol.py), the requests' names (requests.py), the books' care (books.py).
+Not here: the protocol (protocol.py), the requests' names (requests.py), the books' care (books.py), the login's (login.py).
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from wsx.adapters.deribit import channels
 from wsx.adapters.deribit.auth import Credentials
 from wsx.adapters.deribit.books import LiveBook
 from wsx.adapters.deribit.errors import TOO_MANY_REQUESTS
+from wsx.adapters.deribit.login import LoginKeeper
 from wsx.adapters.deribit.protocol import DeribitAdapter
 from wsx.adapters.deribit.requests import PublicRequests
 from wsx.adapters.deribit.timing import Split, Timing, times_of
@@ -28,7 +29,8 @@ from wsx.config import Config, make_config
 from wsx.connection import End
 from wsx.correlation import Pending
 from wsx.endpoint import parse_host, parse_url
-from wsx.errors import AuthenticationFailed, RestoreFailed, RpcError, WsxError
+from wsx.errors import RpcError, WsxError
+from wsx.events import Gap, GapEvent
 from wsx.json_rpc import JsonRpc
 from wsx.message_handler import Callback, MessageHandler
 from wsx.rate_limiter import RateLimiter
@@ -52,13 +54,15 @@ class Deribit(Exchange, PublicRequests):
     adapter: DeribitAdapter
     snapshot_timeout = 5.0
     _session: Session
+    _login: LoginKeeper
 
     def __init__(self, adapter: DeribitAdapter) -> None:
         super().__init__(adapter)
         self.timing = Timing()
         self._books: dict[str, LiveBook] = {}
-        self._refresh_timer: asyncio.TimerHandle | None = None
-        self._refreshing: asyncio.Task[None] | None = None
+        self._to_regain: list[str] = []  # subscribed when the login was lost
+        self._lost_since_ns = 0
+        self._regaining: asyncio.Task[None] | None = None
 
     async def request(self, method: str, params: dict[str, Any] | None = None, *, timeout: float | None = 30.0) -> Any:
         """Ask for any method, within the rate limit. Raises as `JsonRpc.request`."""
@@ -126,9 +130,15 @@ class Deribit(Exchange, PublicRequests):
         if "_session" not in self.__dict__:
             self._begin(route)
         await super().restore(route)
-        self._plan_refresh()
+        self._login.start()
         for live in self._books.values():
             live.on_restored()
+
+    def on_silent(self, channels: Collection[str]) -> None:
+        """Their books show no prices until they come again."""
+        for channel in channels:
+            if channel in self._books:
+                self._books[channel].on_silent()
 
     def _unlisten(self, callback: Callback | None, channels: Collection[str]) -> None:
         """A channel that was refused, or given up for everybody, has no book either."""
@@ -140,15 +150,18 @@ class Deribit(Exchange, PublicRequests):
     def _begin(self, route: Route) -> None:
         """Once, at the first connection."""
         self._session = route.session
+        told = self._on_login_lost, self._on_login_regained
+        self._login = LoginKeeper(self.adapter, self._session, lambda: self.client, *told)
         desk_of(route).router.observer = self._observe
         MessageHandler(route).on_method("heartbeat", self._on_heartbeat)
         self._session.epoch_listeners.append(self._on_lost)
         self._session.closed.add_done_callback(self._on_closed)
 
     def _on_lost(self, end: End) -> None:
-        self._stop_refreshing()
+        self._login.stop()
+        self._stop_regaining()
         for live in self._books.values():
-            live.on_lost()
+            live.on_lost("connection")
 
     def _on_closed(self, closed: object) -> None:
         while self._books:
@@ -161,7 +174,8 @@ class Deribit(Exchange, PublicRequests):
             limit.force("public/test")
 
     def _observe(self, pending: Pending, message: Message, error: RpcError | None) -> None:
-        """Each answer: how long it took, and whether the exchange has had enough."""
+        """Each answer: how long it took, whether the login is good, and whether the exchange has had enough."""
+        self._login.note(pending, message, error)
         times = times_of(message.data)
         if times is not None:
             total_ns = message.received_ns - pending.sent_ns
@@ -186,45 +200,50 @@ class Deribit(Exchange, PublicRequests):
         elif isinstance(limit, TokenBucket):
             limit.drain()
 
-    # ---- tokens -----------------------------------------------------------------------------------------------------
+    # ---- the login --------------------------------------------------------------------------------------------------
 
-    def _plan_refresh(self) -> None:
-        """Renew the tokens before they expire."""
-        token = self.adapter.token
-        if token is not None:
-            wait = max(token.refresh_at - time.monotonic(), 0)
-            self._refresh_timer = asyncio.get_running_loop().call_later(wait, self._begin_refresh)
+    def _on_login_lost(self) -> None:
+        """Whether the exchange still sends what needs it, nobody knows."""
+        self._lost_since_ns = self._login.good_ns
+        self._to_regain = [channel for channel in self.subscriptions if self.adapter.is_private(channel)]
+        for channel in self._to_regain:
+            if channel in self._books:
+                self._books[channel].on_lost("login")
 
-    def _begin_refresh(self) -> None:
-        self._refresh_timer = None
-        self._refreshing = asyncio.get_running_loop().create_task(self._refresh(), name="wsx-refresh")
+    def _on_login_regained(self) -> None:
+        if self._regaining is None or self._regaining.done():  # else it goes on by itself
+            self._regaining = asyncio.get_running_loop().create_task(self._regain(), name="wsx-regain")
 
-    async def _refresh(self) -> None:
-        """Where that fails a person is needed, or another connection."""
-        try:
-            await self._session.wait_open()  # a token may live shorter than the other hooks take
-            await self.adapter.renew(self.client)
-        except AuthenticationFailed as error:
-            self._end_connection(error)
-        except WsxError as error:
-            failure = RestoreFailed(f"the login could not be renewed: {error}")
-            failure.__cause__ = error
-            self._end_connection(failure)
-        else:
-            self._refreshing = None
-            self._plan_refresh()
+    async def _regain(self) -> None:
+        """Ask again for what needs the login; books for a snapshot. What has been missed meanwhile is said."""
+        while self._to_regain:
+            since_ns, (wanted, self._to_regain) = self._lost_since_ns, (self._to_regain, [])
+            try:
+                async with self._turn:
+                    channels = [channel for channel in wanted if channel in self.subscriptions]
+                    await self._ask(self.client, [channel for channel in channels if channel not in self._books])
+                    await self._ask_afresh([channel for channel in channels if channel in self._books])
+            except WsxError as error:
+                return self._login.end_connection(error)
+            self._tell_regained(channels, since_ns)
 
-    def _end_connection(self, error: WsxError) -> None:
-        connection = self._session.connection
-        assert connection is not None  # its end would have cancelled the refresh
-        connection.fail(error, 1000)
+    def _tell_regained(self, channels: list[str], since_ns: int) -> None:
+        for channel in channels:
+            if channel in self._books:
+                self._books[channel].on_restored()
+            elif channel in self.subscriptions:
+                self._tell_missed(channel, since_ns)
 
-    def _stop_refreshing(self) -> None:
-        if self._refresh_timer is not None:
-            self._refresh_timer.cancel()
-        if self._refreshing is not None and self._refreshing is not asyncio.current_task():
-            self._refreshing.cancel()
-        self._refresh_timer = self._refreshing = None
+    def _tell_missed(self, channel: str, since_ns: int) -> None:
+        now_ns, epoch = self._session.now_ns(), self._session.epoch
+        gap = Gap(stream=channel, last_good_ns=since_ns, first_good_ns=now_ns, cause="login lost", epoch=epoch)
+        self._session.ledger.add(gap)
+        self._session.tell(GapEvent, gap=gap)
+
+    def _stop_regaining(self) -> None:
+        if self._regaining is not None:
+            self._regaining.cancel()
+            self._regaining = None
 
 
 def connect(
@@ -247,6 +266,9 @@ def connect(
     """
     if isinstance(trusted_hosts, str):
         raise TypeError("trusted_hosts must be several hosts, not one str; write (host,)")
+    for host in trusted_hosts:
+        if not isinstance(host, str):
+            raise TypeError(f"a trusted host must be a str, not {type(host).__name__}")
     url = _url(venue)
     found = _credentials(credentials, url, trusted_hosts)
     settings = make_config(config, overrides)
