@@ -709,6 +709,19 @@ class TestGivenLevels:
         assert (book.best_bid, book.best_ask, book.change_id) == ((Decimal("1.1"), 2), (Decimal("2.5"), 1), 6)
         assert book.update([], []) and (book.change_id, book.timestamp) == (6, None)
 
+    def test_a_number_is_what_it_is_however_it_shows_itself(self):
+        class Named:
+            def __repr__(self):
+                return "a name"
+
+            def encode(self):
+                return b"7"
+
+        kinds = [type(kind.__name__, (Named, kind), {}) for kind in (int, float, str)]
+        book = wsx.OrderBook("x")
+        assert book.load([(kind("5"), 1) for kind in kinds[:1]], [(kinds[1](6.5), kinds[2]("2"))])
+        assert (book.bids(), book.asks(), book.vwap("asks", kinds[0](2))) == ([(5.0, 1.0)], [(6.5, 2.0)], 6.5)
+
     def test_amount_0_removes_a_level_whether_it_is_there_or_not(self):
         book = wsx.OrderBook("x")
         book.load([(1, 1), (2, 1)], [])

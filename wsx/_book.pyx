@@ -141,10 +141,10 @@ cdef str _plain(const Decimal64* number):
 cdef bytes _text_of(object number):
     """A number that a caller gives, as exact text. A float stands for its shortest decimal. Raises TypeError."""
     if isinstance(number, str):
-        return number.encode()
+        return str.encode(number)
     if isinstance(number, float):
         return float.__repr__(number).encode()
-    return str(number if isinstance(number, Decimal) else index(number)).encode()
+    return str(number if isinstance(number, Decimal) else int(index(number))).encode()
 
 
 cdef int _parse(bytes text, Decimal64* number) except -1:

@@ -22,6 +22,8 @@ KEPT = [
     b'{"bids":[[-4.0e-7,1E+5],[-1,2.8e-4]],"asks":[[0.0,3.2e4]],"change_id":1}',
     b'{"change_id":7,"bids":null,"asks":[["new",1,1]]}\n{"prev_change_id":7,"change_id":9,"bids":[],"asks":[["delete",1]]}',
     b'{"prev_change_id":0,"change_id":9,"asks":[["n\\u0065w",1,1]],"b\\u0069ds":[],"x":[{"y":[null,true,false]}]}',
+    b'{"change_id":7,"bids":[],"asks":[]}\n{"params":{"channel":"book.BTC-PERPETUAL.raw","data":{"change_id":8,"asks":[]}}}',
+    b'{"params":{"data":{"change_id":7,"bids":[],"asks":[]},"channel":"book.BTC-PERPETUAL.raw"}}',
 ]
 
 
