@@ -20,9 +20,7 @@ from wsx.message_handler import Line
 from wsx.session import Session, State
 
 _LOGIN = "public/auth"
-_PAUSE = (
-    0.5  # seconds between two logins for lost ones: a request with a wrong token of its own looks like a lost login
-)
+_PAUSE = 0.5  # seconds between two logins for lost ones: a request with a token of its own, a wrong one, looks like one
 
 
 class LoginKeeper:

@@ -3,7 +3,8 @@
     await exchange.subscribe(deribit.ticker("BTC-PERPETUAL"), typed(on_ticker))       # on_ticker(ticker: Ticker, message)
 
 Times are milliseconds since 1970, prices in the instrument's quote currency. A field that the exchange leaves out, or
-writes as null, is None; where the two differ, it says so (`TickerChange`). Fields that come anew are ignored. Needs the extra `wsx[msgspec]`.
+writes as null, is None; where the two differ, it says so (`TickerChange`). Fields that come anew are ignored. Needs the
+extra `wsx[msgspec]`.
 Not here: order books, which are kept whole and exact (wsx/_book.pyx); asking for the channels (channels.py).
 """
 
