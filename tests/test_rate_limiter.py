@@ -467,6 +467,7 @@ class TestWhateverHappens:
 
         async def main() -> None:
             tasks: dict[int, asyncio.Task[None]] = {}
+            cancelled: list[asyncio.Task[None]] = []
             for number, (what, lane, cost, timeout, pause) in enumerate(steps):
                 if what == "acquire":
                     tasks[number] = asyncio.create_task(witness.acquire(number, lane, cost, timeout))
@@ -475,11 +476,13 @@ class TestWhateverHappens:
                 elif tasks:
                     victim = min(tasks)
                     witness.leaving.add(victim)
-                    tasks.pop(victim).cancel()
+                    cancelled.append(tasks.pop(victim))
+                    cancelled[-1].cancel()
                 if pause:
                     await asyncio.sleep(pause)
             results = await asyncio.gather(*tasks.values(), return_exceptions=True)
             assert results == [None] * len(tasks)
+            await asyncio.gather(*cancelled, return_exceptions=True)  # the last one has not left yet
             assert limiter.waiting == {"all": 0}
 
         simulate(main(), loop)

@@ -325,13 +325,26 @@ def test_what_is_written_before_the_close_arrives(run, tls):
 def test_a_reader_takes_no_more_than_its_buffer_has():
     messages = []
     sink = Assembler(messages.append, None, Telemetry())
-    reader = Reader(sink, None, bytearray(frame(TEXT, b"hi")))
+    reader = Reader(sink, None)
+    reader.buffer[:4] = frame(TEXT, b"hi")
     reader.take(4)
     assert [message.data for message in messages] == [b"hi"]
-    with pytest.raises(ValueError, match="4 bytes, not 5"):
-        reader.take(5)
-    with pytest.raises(BufferError):
-        Reader(sink, None, b"1234")
+    with pytest.raises(ValueError, match="32768 bytes, not 32769"):
+        reader.take(32769)
+
+
+def test_a_readers_buffer_grows_once_where_a_read_has_filled_it():
+    messages = []
+    reader = Reader(Assembler(messages.append, None, Telemetry()), None)
+    stream, sizes = frame(TEXT, b"x" * 300_000), []
+    while stream:
+        size = min(len(reader.buffer), len(stream))
+        reader.buffer[:size] = stream[:size]
+        reader.take(size)
+        stream = stream[size:]
+        sizes.append(size)
+    assert [message.data for message in messages] == [b"x" * 300_000]
+    assert sizes[:3] == [32 * 1024, 128 * 1024, 128 * 1024]
 
 
 def test_what_the_sink_raises_is_told(run):

@@ -11,9 +11,11 @@ cdef class Listener(WSListener):
 
 
 cdef class Reader:
-    cdef Py_buffer _view
+    cdef readonly object buffer          # a memoryview of the bytes
+    cdef bytearray _bytes
     cdef FrameSink _sink
     cdef object _owner                   # on_broken(error)
+    cdef int _allocate(self, Py_ssize_t size) except -1
 
 
 cdef class PicowsWriter(FrameWriter):

@@ -5,12 +5,17 @@ its version is pinned. Not here: opening and closing (picows.py).
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize, PyByteArray_GET_SIZE
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
 
 from wsx.errors import NotConnected
+
+
+cdef enum:
+    FIRST_BYTES = 32 * 1024
+    MOST_BYTES = 128 * 1024              # more at once than the processor's caches hold makes a flood dearer
 
 
 @cython.final
@@ -36,26 +41,31 @@ cdef class Listener(WSListener):
 
 @cython.final
 cdef class Reader:
-    """Gives the sink what picows has read. buffer: where picows reads to, always the same; it must outlive every `take`.
+    """Gives the sink what picows has read into `buffer`, which grows once, where a read has filled it.
 
     `owner` hears where taking it failed on this side, for lack of memory say.
     """
 
-    def __init__(self, FrameSink sink not None, owner, buffer):
-        PyObject_GetBuffer(buffer, &self._view, PyBUF_WRITABLE)
+    def __init__(self, FrameSink sink not None, owner):
         self._sink, self._owner = sink, owner
-
-    def __dealloc__(self):
-        PyBuffer_Release(&self._view)
+        self._allocate(FIRST_BYTES)
 
     def take(self, size_t size):
         """The buffer's first `size` bytes have come. Raises ValueError for more than it has."""
-        if size > <size_t>self._view.len:
-            raise ValueError(f"the buffer has {self._view.len} bytes, not {size}")
+        cdef size_t room = PyByteArray_GET_SIZE(self._bytes)
+        if size > room:
+            raise ValueError(f"the buffer has {room} bytes, not {size}")
         try:
-            self._sink.feed_bytes(<const uint8_t*>self._view.buf, size)
+            self._sink.feed_bytes(<const uint8_t*>PyByteArray_AS_STRING(self._bytes), size)
+            if size == room == FIRST_BYTES:
+                self._allocate(MOST_BYTES)
         except Exception as error:
             self._owner.on_broken(error)
+
+    cdef int _allocate(self, Py_ssize_t size) except -1:
+        self._bytes = PyByteArray_FromStringAndSize(NULL, size)
+        self.buffer = memoryview(self._bytes)  # which keeps it from moving
+        return 0
 
 
 @cython.final

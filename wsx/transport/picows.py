@@ -29,7 +29,6 @@ from wsx.transport.socket_options import apply_options
 from wsx.transport.tls import default_context, describe_failure
 
 _HAPPY_EYEBALLS_DELAY = 0.25  # seconds before the next address is tried beside the last (RFC 8305 5)
-_READ_BUFFER_BYTES = 128 * 1024  # picows keeps 256 of them
 _FRONT_BUFFER_BYTES = 4096
 
 
@@ -328,11 +327,14 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
     """picows' protocol: it reads, and wsx's decoder splits.
 
     picows looks one frame ahead, tells a fault before the message in front of it, and makes an object of each frame. Its
-    buffer stays as it is: in a flood it would grow beyond what the processor's caches hold.
+    own buffer would grow in a flood beyond what the processor's caches hold.
     """
 
     owner: TransportOwner
     reader: Reader
+
+    def get_buffer(self, size_hint: int) -> memoryview:
+        return self.reader.buffer
 
     def buffer_updated(self, size: int) -> None:
         self.reader.take(size)
@@ -357,15 +359,15 @@ def _hand_over(opening: Opening, underlying: Any) -> Any:
     """Put picows on top of an upgraded connection: it asks, in vain, and gets the canonical answer."""
     protocol = _Protocol(
         opening.endpoint.host_header, "/", True, lambda: Listener(opening.owner), _NoLog(), False, None,
-        False, None, None, 1, False, 0, None, _READ_BUFFER_BYTES,
+        False, None, None, 1, False, 0, None, 0,
     )  # fmt: skip
     protocol.connection_made(_Quiet(underlying))
     key = protocol.transport.request.headers["Sec-WebSocket-Key"]
     head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     answer = f"{head}Sec-WebSocket-Accept: {sec_websocket_accept(key)}\r\n\r\n".encode()
-    protocol.get_buffer(-1)[: len(answer)] = answer
+    WSProtocol.get_buffer(protocol, -1)[: len(answer)] = answer
     WSProtocol.buffer_updated(protocol, len(answer))
-    protocol.owner, protocol.reader = opening.owner, Reader(opening.sink, opening.owner, protocol.get_buffer(-1))
+    protocol.owner, protocol.reader = opening.owner, Reader(opening.sink, opening.owner)
     return protocol
 
 
