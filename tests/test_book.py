@@ -714,13 +714,16 @@ class TestGivenLevels:
             def __repr__(self):
                 return "a name"
 
+            def __str__(self):
+                return "7"
+
             def encode(self):
                 return b"7"
 
-        kinds = [type(kind.__name__, (Named, kind), {}) for kind in (int, float, str)]
+        kinds = [type(kind.__name__, (Named, kind), {}) for kind in (int, float, str, Decimal)]
         book = wsx.OrderBook("x")
-        assert book.load([(kind("5"), 1) for kind in kinds[:1]], [(kinds[1](6.5), kinds[2]("2"))])
-        assert (book.bids(), book.asks(), book.vwap("asks", kinds[0](2))) == ([(5.0, 1.0)], [(6.5, 2.0)], 6.5)
+        assert book.load([(kinds[0]("5"), kinds[3]("1.5"))], [(kinds[1](6.5), kinds[2]("2"))])
+        assert (book.bids(), book.asks(), book.vwap("asks", kinds[0](2))) == ([(5.0, 1.5)], [(6.5, 2.0)], 6.5)
 
     def test_amount_0_removes_a_level_whether_it_is_there_or_not(self):
         book = wsx.OrderBook("x")

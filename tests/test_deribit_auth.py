@@ -120,6 +120,7 @@ class TestToken:
             {"expires_in": "nan"},
             {"expires_in": True},
             {"expires_in": None},
+            {"expires_in": 10**400},
             {"access_token": 5},
         ],
     )

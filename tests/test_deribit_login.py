@@ -4,6 +4,7 @@ Not here: tokens that expire as they should (test_deribit_session.py), logging i
 """
 
 import asyncio
+import json
 import logging
 import time
 
@@ -222,13 +223,13 @@ class TestSecondFactor:
             assert exchange.client.state is wsx.State.HALTED
 
 
-@pytest.mark.parametrize("time_said", ["soon", None, {"ms": 1}])
+@pytest.mark.parametrize("time_said", ["soon", None, {"ms": 1}, 10**30, -(10**30)])
 @played
 async def test_a_refused_login_is_named_where_the_exchange_does_not_say_its_time(time_said):
     async with RpcServer() as server:
         refusal = {"code": 13004, "message": "invalid_credentials"}
         server.answers["public/auth"] = lambda request: {"id": request["id"], "error": refusal}
-        server.answers["public/get_time"] = lambda request: {"id": request["id"], "result": time_said}
+        server.answers["public/get_time"] = lambda request: json.dumps({"id": request["id"], "result": time_said})
         with pytest.raises(AuthenticationFailed, match="13004"):
             await deribit.connect(server.url, credentials=CREDENTIALS)
 

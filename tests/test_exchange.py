@@ -4,6 +4,8 @@ The exchange here speaks no JSON-RPC (topic_exchange.py). Deribit's own are in t
 """
 
 import asyncio
+import gc
+import weakref
 
 import orjson
 import pytest
@@ -557,6 +559,41 @@ class TestHalfway:
             server.push("a", 1)
             await until(lambda: one)
             assert not [task for task in asyncio.all_tasks() if task.get_name() == "wsx-silence"]
+
+    @played
+    async def test_what_an_adapter_raises_is_said_and_does_not_end_the_care(self):
+        async with topics() as (server, exchange, events):
+            seen, take = Seen(), exchange.adapter.subscribe
+            await exchange.subscribe("a", seen)
+            answers = [KeyError("data")] * 3
+
+            async def take_late(line, channels):
+                if answers:
+                    raise answers.pop()
+                return await take(line, channels)
+
+            exchange.adapter.subscribe = take_late
+            with pytest.raises(KeyError):
+                await exchange.renew("a")
+            await until(lambda: events.of(GapEvent))
+            assert server.topics() == ["a"]
+            assert [type(event.error) for event in events.of(CallbackFailed)] == [KeyError, KeyError]
+
+    @played
+    async def test_a_care_that_is_over_leaves_nothing_behind(self):
+        async with topics() as (server, exchange, events):
+            await exchange.subscribe("a", Seen())
+            cares = []
+            for count in range(1, 4):
+                server.failing["subscribe"] = 7
+                with pytest.raises(RpcError):
+                    await exchange.renew("a")
+                server.failing.clear()
+                cares += [weakref.ref(task) for task in asyncio.all_tasks() if task.get_name() == "wsx-silence"]
+                await events.wait(GapEvent, count)
+                await asyncio.sleep(0.001)
+            gc.collect()
+            assert [care() is None for care in cares] == [True, True, False]
 
     @played
     async def test_what_the_failure_has_not_reached_is_not_forgotten_either(self):

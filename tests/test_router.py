@@ -85,6 +85,41 @@ class TestTable:
                 model.setdefault(key, []).append(handler)
         assert table.handlers == {key: tuple(handlers) for key, handlers in model.items()}
 
+    def test_what_is_left_is_found_and_nothing_else(self):
+        random, line, seen = Random(5), Line(), []
+        handlers = {f"c{n}": noting(seen, f"c{n}") for n in range(400)}
+        for name, handler in handlers.items():
+            line.router.channels.add(name.encode(), handler)
+        for name in random.sample(list(handlers), 380):
+            line.router.channels.remove(name.encode(), handlers[name])
+            if random.random() < 0.3:
+                line.router.channels.add(name.encode(), handlers[name])
+        left = [name for name in handlers if name.encode() in line.router.channels.handlers]
+        line.bring(*map(push, handlers))
+        assert seen == [(name, 1) for name in left]
+        assert line.waiting() == [push(name) for name in handlers if name not in left]
+
+    def test_what_goes_with_a_callback_does_not_find_it_any_more(self):
+        class Going:
+            def __call__(self, message):
+                raise AssertionError
+
+            def __eq__(self, other):
+                return True
+
+            __hash__ = None
+
+            def __del__(self):
+                line.inbox.deliver(held[0])
+
+        line, held = Line(), []
+        line.inbox.divert = held.append
+        line.bring(push("a"))
+        line.inbox.divert = None
+        line.router.channels.add(b"a", Going())
+        line.router.channels.remove(b"a", len)
+        assert (line.waiting(), line.heard) == ([push("a")], [])
+
     def test_what_is_not_there_cannot_be_removed(self):
         with pytest.raises(ValueError, match="not in list"):
             Table().remove(b"a", len)

@@ -144,7 +144,9 @@ cdef bytes _text_of(object number):
         return str.encode(number)
     if isinstance(number, float):
         return float.__repr__(number).encode()
-    return str(number if isinstance(number, Decimal) else int(index(number))).encode()
+    if isinstance(number, Decimal):
+        return Decimal.__str__(number).encode()
+    return str(int(index(number))).encode()
 
 
 cdef int _parse(bytes text, Decimal64* number) except -1:

@@ -23,6 +23,7 @@ cdef class Table:
     cdef size_t _capacity                # a power of two, at least twice the keys
     cdef PyObject* find(self, const Span* key) noexcept
     cdef int _place(self, bytes key, tuple handlers) except -1
+    cdef void _displace(self, bytes key) noexcept
     cdef int _rebuild(self, size_t capacity) except -1
 
 

@@ -86,8 +86,8 @@ cdef class Table:
         if left:
             self._place(key, tuple(left))
         else:
-            del self.handlers[key]
-            self._rebuild(self._capacity)
+            self._displace(key)
+            del self.handlers[key]       # last: what goes with it may run Python, which may look for the key
 
     cdef PyObject* find(self, const Span* key) noexcept:
         """The callbacks of a key, borrowed, or NULL."""
@@ -115,6 +115,23 @@ cdef class Table:
         slot.handlers = <PyObject*>handlers
         self.handlers[key] = handlers        # a key that is there already stays the object that the slot points to
         return 0
+
+    cdef void _displace(self, bytes key) noexcept:
+        """Let no slot point to this key, which has one; those behind it that it had pushed away move up."""
+        cdef const uint8_t* text = <const uint8_t*>PyBytes_AS_STRING(key)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(key)
+        cdef size_t last = self._capacity - 1
+        cdef size_t free = _hash(text, size) & last, at
+        cdef Slot* slots = self._slots
+        while slots[free].size != size or memcmp(slots[free].key, text, size) != 0:
+            free = (free + 1) & last
+        at = (free + 1) & last
+        while slots[at].key != NULL:
+            if ((at - slots[at].hash) & last) >= ((at - free) & last):
+                slots[free] = slots[at]
+                free = at
+            at = (at + 1) & last
+        slots[free].key = NULL
 
     cdef int _rebuild(self, size_t capacity) except -1:
         cdef Slot* slots = self._slots

@@ -6,16 +6,18 @@ A new connection asks for them anyway. Not here: giving up and asking (exchange.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 from wsx.adapters.subscriptions import Subscriptions
 from wsx.client import Client
 from wsx.errors import WsxError
-from wsx.events import Gap, GapEvent, StaleData
+from wsx.events import CallbackFailed, Gap, GapEvent, StaleData
 from wsx.message_handler import session_of
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 60.0  # seconds between two attempts
 _CAUSE = "not subscribed again"
+_log = logging.getLogger("wsx")
 
 
 class Silence:
@@ -35,8 +37,10 @@ class Silence:
                 new.append(channel)
                 session.tell(StaleData, stream=channel, silent_ns=0)
         if new and (self._task is None or self._task.done()):
+            is_first = self._task is None
             self._task = asyncio.get_running_loop().create_task(self._mend(client), name="wsx-silence")
-            client.call_when_closed(self._task.cancel)
+            if is_first:
+                client.call_when_closed(self._stop)
         return new
 
     # ---- inside -----------------------------------------------------------------------------------------------------
@@ -50,8 +54,15 @@ class Silence:
                 await self._ask([channel for channel in self._since_ns if self._lasts(channel)])
             except WsxError:
                 continue  # it is said already, and told who has asked
+            except Exception as error:  # an adapter's own, about an answer that it did not expect: nobody else hears it
+                _log.error("asking %r again for silent channels raised", session_of(client).name, exc_info=error)
+                session_of(client).tell(CallbackFailed, error=error)
             finally:
                 self._end(client)
+
+    def _stop(self) -> None:
+        assert self._task is not None
+        self._task.cancel()
 
     def _lasts(self, channel: str) -> bool:
         return channel in self._subscriptions and self._subscriptions.is_unsure(channel)

@@ -94,7 +94,7 @@ class Token:
             life = _seconds(result["expires_in"])
             access, refresh = Secret(result["access_token"]), Secret(result["refresh_token"])
             scope = str(result["scope"])
-        except (KeyError, TypeError, ValueError):  # whose text may show what is in it
+        except (KeyError, TypeError, ValueError, OverflowError):  # whose text may show what is in it
             raise RpcError(0, "the answer holds no tokens", method="public/auth") from None
         return cls(access, refresh, scope, now + life, now + max(life * _REFRESH_AT, _SHORTEST_WAIT), round(now * 1e9))
 

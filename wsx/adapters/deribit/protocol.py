@@ -24,6 +24,7 @@ from wsx.route import Route
 _log = logging.getLogger("wsx")
 _ANSWER = b'{"jsonrpc":"2.0","id":"test_request","method":"public/test","params":{}}'
 _MIN_HEARTBEAT = 10  # seconds, the exchange's
+_LATEST_MS = 1 << 53  # no exchange's time is beyond it, and a later one could not be written
 _SKEW_MS = 1000  # a clock that is this far off may be why a signature was refused
 
 
@@ -162,7 +163,7 @@ class DeribitAdapter(Adapter):
             return False
         before = self._skew_ms
         exchange_ms = await self.ask(line, "public/get_time", {})
-        if not isinstance(exchange_ms, int):
+        if not isinstance(exchange_ms, int) or not 0 < exchange_ms < _LATEST_MS:
             return False
         self._skew_ms = exchange_ms - time.time_ns() // 1_000_000
         return abs(self._skew_ms - before) >= _SKEW_MS
