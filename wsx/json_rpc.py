@@ -49,8 +49,8 @@ class JsonRpc(Requester):
     ) -> list[Settled]:
         """Ask for several `(method, params)` in one message; what became of each, in the order of asking.
 
-        timeout, deadline: as for `request`. Where nothing could be sent, that is raised as `request` does. Raises
-        ValueError for an empty batch (JSON-RPC 2.0, 6).
+        timeout, deadline: as for `request`. Where nothing could be sent, that is raised as `request` does; under a limit
+        by method, tokens that members have taken by then are not given back. Raises ValueError for an empty batch (JSON-RPC 2.0, 6).
         """
         if not calls:
             raise ValueError("a batch needs at least one call (JSON-RPC 2.0, 6); nothing was sent")
